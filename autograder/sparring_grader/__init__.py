@@ -1,0 +1,1 @@
+"""Publish lessons, grade submissions behind a wall, report and certify."""

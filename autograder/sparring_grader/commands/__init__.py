@@ -1,0 +1,1 @@
+"""The commands of `sparring`, one module each, imported when they run."""

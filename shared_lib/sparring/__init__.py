@@ -1,0 +1,1 @@
+"""Attacks, defenses, threat models and data for teaching and measuring robustness."""
