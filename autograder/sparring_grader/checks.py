@@ -83,7 +83,7 @@ class Learner:
         self.generator = generator
 
     def call(self, target: str | Handle, *args: Any, **kwargs: Any) -> Any:
-        """Call the learner's function (by its name, or a `Handle` of an object that came back) and return its result.
+        """Call the learner's function, by its name or a `Handle` that came back, and return its result.
 
         Raises:
             CheckFailed: the function is missing, raised, did not return in time, or returned what can't cross.
@@ -128,8 +128,8 @@ def check(exercise: str, *, points: float) -> Callable[[F], F]:
         lines = (function.__doc__ or "").strip().splitlines()
         if not lines:
             raise LessonError(
-                f"the hidden check {function.__name__} has no docstring; its first line is the title that learners "
-                "read in their feedback"
+                f"the hidden check {function.__name__} has no docstring; its first line is the title that "
+                "learners read in their feedback"
             )
         if not points > 0:
             raise LessonError(
