@@ -87,7 +87,9 @@ class Record:
         """Read what `to_json` wrote; raises ValueError for another format."""
         data: dict[str, Any] = json.loads(text)
         if data.get("format") != FORMAT:
-            raise ValueError(f"record format {data.get('format')!r} is not {FORMAT}; grade the submission again")
+            raise ValueError(
+                f"record format {data.get('format')!r} is not {FORMAT}; grade the submission again"
+            )
         exercises = tuple(
             ExerciseScore(**{**item, "checks": tuple(CheckResult(**check) for check in item["checks"])})
             for item in data.pop("exercises")
