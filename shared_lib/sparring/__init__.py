@@ -1,1 +1,40 @@
-"""Attacks, defenses, threat models and data for teaching and measuring robustness."""
+"""Attacks, defenses, threat models and data for teaching and measuring robustness.
+
+Public names are loaded on first use, so that `import sparring` costs nothing to a program that may never
+need torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from sparring.errors import SparringError
+
+if TYPE_CHECKING:
+    from sparring.attacks import AttackResult, fgsm, pgd
+    from sparring.device import pick_device
+    from sparring.threat import ThreatModel
+
+__all__ = ["AttackResult", "SparringError", "ThreatModel", "fgsm", "pgd", "pick_device"]
+
+_HOME = {
+    "AttackResult": "sparring.attacks",
+    "ThreatModel": "sparring.threat",
+    "fgsm": "sparring.attacks",
+    "pgd": "sparring.attacks",
+    "pick_device": "sparring.device",
+}
+_MODULES = {
+    "attacks", "data", "device", "errors", "figures", "models", "objectives", "projections", "threat", "training",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    if name in _MODULES:
+        return import_module(f"sparring.{name}")
+    raise AttributeError(f"module 'sparring' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME, *_MODULES})

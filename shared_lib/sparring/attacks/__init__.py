@@ -1,0 +1,15 @@
+"""Searches for a perturbation.
+
+Every attack keeps these promises. Nothing of the caller's changes: not the inputs, the weights, their `.grad` and
+`requires_grad`, the train or eval mode of any submodule, nor any global random state (a model that draws random
+numbers itself moves the state it draws from). The result lies in the threat model and in its bounds without a
+tolerance; where eps is 0 it is x, bit for bit. A sample's result doesn't depend on its batch, as far as the model's
+own arithmetic doesn't. The model is attacked in eval mode. Success, objective and distance are those of the
+`x_adv` that is returned.
+"""
+
+from sparring.attacks.fgsm import fgsm
+from sparring.attacks.pgd import pgd
+from sparring.attacks.result import AttackResult
+
+__all__ = ["AttackResult", "fgsm", "pgd"]

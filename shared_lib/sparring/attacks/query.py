@@ -1,0 +1,128 @@
+"""How attacks ask a model: checked once, counted always, with gradients for the samples only."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sparring.attacks.result import AttackResult
+from sparring.errors import InputError, ModelError
+from sparring.guard import frozen
+from sparring.inputs import Model, check_labels, check_model, check_range, check_samples, check_targets
+from sparring.objectives import Objective, succeeded
+from sparring.threat import ThreatModel
+
+
+class Answer(NamedTuple):
+    """The objective and the success at a point, each of shape (n,)."""
+
+    objective: Tensor
+    success: Tensor
+
+
+class Query:
+    """A model as one attack sees it: its goal, and how often it was asked."""
+
+    def __init__(self, model: Model, y: Tensor, targets: Tensor | None, objective: Objective) -> None:
+        self.model, self.y, self.targets, self.objective = model, y, targets, objective
+        self.forwards = 0
+        self.backwards = 0
+
+    def value(self, x: Tensor) -> Answer:
+        """Return the objective and the success at `x`: one forward pass."""
+        with torch.no_grad():
+            return self._ask(x)
+
+    def gradient(self, x: Tensor) -> tuple[Answer, Tensor]:
+        """Return the same and the objective's gradient with respect to `x`: one forward and one backward pass."""
+        with torch.enable_grad():
+            point = x.detach().clone().requires_grad_(True)
+            answer = self._ask(point)
+            gradient = None
+            if answer.objective.requires_grad:
+                (gradient,) = torch.autograd.grad(answer.objective.sum(), point, allow_unused=True)
+        if gradient is None:
+            raise ModelError(
+                "the objective does not depend on x as far as autograd can see; "
+                "remove no_grad(), detach() or .numpy() from the model, or use an attack that needs no gradient"
+            )
+        self.backwards += 1
+        # A step along NaN would lose the sample for good.
+        return Answer(answer.objective.detach(), answer.success), gradient.nan_to_num()
+
+    def _ask(self, x: Tensor) -> Answer:
+        logits = self.model(x)
+        self.forwards += 1
+        if self.forwards == 1:
+            self._check(logits)
+        if self.targets is None:
+            objective = self.objective(logits, self.y)
+        else:
+            objective = self.objective(logits, self.y, targets=self.targets)  # type: ignore[call-arg]
+        if objective.shape != self.y.shape:
+            raise InputError(
+                f"objective must give one number per example, shape {tuple(self.y.shape)}, got "
+                f"{tuple(objective.shape)}; leave out the mean or sum over the batch (reduction='none')"
+            )
+        return Answer(objective, succeeded(logits.detach(), self.y, self.targets))
+
+    def _check(self, logits: object) -> None:
+        if (
+            not isinstance(logits, Tensor)
+            or logits.ndim != 2
+            or len(logits) != len(self.y)
+            or logits.shape[1] < 2
+        ):
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ModelError(
+                f"the model must return logits of shape (batch, classes), here ({len(self.y)}, 2 or more), "
+                f"got {got}; wrap it in a module that returns that"
+            )
+        bad = logits.detach().isnan().any(1)
+        if bad.any():
+            raise ModelError(
+                f"the model returns NaN for sample {int(bad.nonzero()[0])}; look for a division by zero, a logarithm "
+                "of zero or weights that diverged in training"
+            )
+        check_range(self.y, logits.shape[1])
+        if self.targets is not None:
+            check_range(self.targets, logits.shape[1], "targets")
+
+
+@contextmanager
+def attacking(
+    model: Model, x: Tensor, y: Tensor, threat: ThreatModel, targets: Tensor | None, objective: Objective
+) -> Iterator[Query]:
+    """Check what an attack was given, and freeze the model while it runs."""
+    if not isinstance(threat, ThreatModel):
+        raise InputError(
+            f"threat must be a ThreatModel, got {type(threat).__name__}; ThreatModel('linf', eps=0.1) is one"
+        )
+    check_samples(x, threat.bounds)
+    check_labels(y, x)
+    if targets is not None:
+        check_targets(targets, y, x)
+    check_model(model, x)
+    threat.radii(x)
+    with torch.inference_mode(False), frozen(model):
+        yield Query(model, y, targets, objective)
+
+
+def report(x_adv: Tensor, x: Tensor, answer: Answer, threat: ThreatModel, query: Query) -> AttackResult:
+    """Put together what an attack returns."""
+    return AttackResult(
+        x_adv=x_adv,
+        success=answer.success,
+        distance=threat.distance(x_adv, x),
+        objective=answer.objective,
+        forwards=query.forwards,
+        backwards=query.backwards,
+    )
+
+
+def nothing_to_do(x: Tensor, y: Tensor, threat: ThreatModel, query: Query) -> AttackResult:
+    """Return the result of an attack on no samples: the model is not asked."""
+    answer = Answer(x.new_zeros(0), torch.zeros_like(y, dtype=torch.bool))
+    return report(x.detach().clone(), x, answer, threat, query)

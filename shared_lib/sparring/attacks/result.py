@@ -1,0 +1,23 @@
+"""What an attack returns."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """The outcome of an attack on a batch of n samples.
+
+    `x_adv` has the shape of x. `success`, shape (n,), is true where the model's prediction for this very `x_adv` is
+    not the label, or is the target (a sample that was misclassified to begin with counts as well). `distance`,
+    shape (n,), is measured in the threat model's norm, in float64. `objective`, shape (n,), is the value that was
+    climbed. `forwards` and `backwards` count how often the whole batch went through the model, and back.
+    """
+
+    x_adv: Tensor
+    success: Tensor
+    distance: Tensor
+    objective: Tensor
+    forwards: int
+    backwards: int
