@@ -66,14 +66,7 @@ def test_importing_the_library_draws_and_teaches_nothing() -> None:
     )
     loaded = modules_after(code)
     assert "torch" in loaded
-    assert not loaded & {
-        "matplotlib",
-        "IPython",
-        "sklearn",
-        "nbgrader",
-        "papermill",
-        "nbformat",
-        "tqdm",
-        "scipy",
-    }
+    # tqdm is not in the list: torch itself imports it where it is installed.
+    heavy = {"matplotlib", "IPython", "sklearn", "scipy", "nbgrader", "nbformat", "papermill"}
+    assert loaded & heavy == set()
     assert not {name for name in loaded if name.startswith("sparring_grader")}
