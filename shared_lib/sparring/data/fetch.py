@@ -47,7 +47,15 @@ def fetch(archive: Archive, folder: Path, *, show: Show = progress_bar, timeout:
         if goal.is_file() and wrong_checksum(goal, archive) is None:
             return goal
         reasons = []
-        with show(archive.name, archive.size) as progress:
+        with contextlib.ExitStack() as bar:
+            shown: list[Callable[[int], None]] = []
+
+            def progress(done: int) -> None:
+                # No bar before the first byte: without a network there is nothing to show but the error.
+                if not shown:
+                    shown.append(bar.enter_context(show(archive.name, archive.size)))
+                shown[0](done)
+
             for url in archive.urls:
                 try:
                     _deliver(archive, url, part, progress, timeout)

@@ -66,7 +66,10 @@ def _named(full: FullSet, archive: Archive, folder: Path) -> dict[str, bytes]:
         if found is not None:
             return found
     if refused is not None:
-        raise DataError(f"{full.title} was looked for in {folder}: {refused}") from refused
+        raise DataError(
+            f"{full.title} was looked for in {folder}, but {refused}; put {archive.name} there as published at "
+            f"{archive.urls[0]}, or leave folder out to download it.{_offer(full)}"
+        ) from refused
     raise DataError(
         f"{full.title} needs {archive.name} ({_size(archive)}), and {folder} does not hold it; put it there (it is "
         f"published at {archive.urls[0]}), or leave folder out to download it.{_offer(full)}"
@@ -95,12 +98,12 @@ def _anywhere(full: FullSet, archive: Archive) -> dict[str, bytes]:
     try:
         fetch(archive, cache)
     except DataError as error:
-        also = f" These were found and refused: {' '.join(refused)}." if refused else ""
+        also = f" These were found and refused: {'; '.join(refused)}." if refused else ""
         raise DataError(
             f"{full.title} needs {archive.name} ({_size(archive)}), which was not found in "
             f"{', '.join(map(str, places))}, and could not be downloaded: {error}. Fetch it from "
-            f"{archive.urls[0]} on a machine that can, and put it into {cache}, or into a folder that you name with folder= or "
-            f"SPARRING_DATA.{also}{_offer(full)}"
+            f"{archive.urls[0]} on a machine that can, and put it into {cache}, or into a "
+            f"folder that you name with folder= or SPARRING_DATA.{also}{_offer(full)}"
         ) from error
     fetched = read_archive(archive, cache)
     if fetched is None:

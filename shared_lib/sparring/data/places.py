@@ -64,7 +64,7 @@ def read_archive(archive: Archive, folder: Path) -> dict[str, bytes] | None:
         with gzip.open(path) as file:
             return {content.name: _checked(file.read(content.size + 1), content, path)}
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-        raise DataError(f"{path} cannot be unpacked ({error}); remove it and fetch it again") from error
+        raise DataError(f"{path} cannot be unpacked ({error}); it is damaged") from error
 
 
 def _first(folder: Path, names: tuple[str, ...]) -> Path | None:
@@ -92,7 +92,7 @@ def _tar(path: Path, archive: Archive) -> dict[str, bytes]:
                 found[content.name] = _checked(stream.read(content.size + 1), content, path)
     missing = [name for name in wanted if name not in found]
     if missing:
-        raise DataError(f"{path} holds no {', '.join(missing)}; remove it and fetch it again")
+        raise DataError(f"{path} holds no {', '.join(missing)}; it is damaged, or another set's")
     return found
 
 
@@ -102,12 +102,12 @@ def _checked(raw: bytes, content: Content, path: Path) -> bytes:
     if len(raw) != content.size:
         size = f"more than {content.size:,}" if len(raw) > content.size else f"{len(raw):,}"
         raise DataError(
-            f"{path}: {content.name} has {size} bytes instead of {content.size:,}; remove it and fetch it again"
+            f"{path}: {content.name} has {size} bytes instead of {content.size:,}; it is damaged, or another set's"
         )
     got = hashlib.sha256(raw).hexdigest()
     if got != content.sha256:
         raise DataError(
             f"{path}: {content.name} has SHA-256 {got}, the published one has {content.sha256}; "
-            "remove it and fetch it again"
+            "it is damaged, or another set's"
         )
     return raw

@@ -12,9 +12,9 @@ from sparring.errors import DataError
 
 TEST_SHARE = 0.25
 SOURCES = {
-    "digits": "E. Alpaydin, C. Kaynak, Optical recognition of handwritten digits, UCI, 1998 (CC BY 4.0), in scikit-learn",
-    "breast_cancer": "W. Wolberg et al., Breast cancer Wisconsin (diagnostic), UCI, 1995 (CC BY 4.0), in scikit-learn",
-    "wine": "S. Aeberhard, M. Forina, Wine, UCI, 1992 (CC BY 4.0), in scikit-learn",
+    "digits": "E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, 1998 UCI (CC BY 4.0)",
+    "breast_cancer": "W. Wolberg et al., Breast Cancer Wisconsin (Diagnostic), 1993 UCI (CC BY 4.0)",
+    "wine": "S. Aeberhard, M. Forina, Wine, 1992 UCI (CC BY 4.0)",
 }
 
 
@@ -25,7 +25,7 @@ def stratified_split(y: Tensor, test_share: float, generator: torch.Generator) -
     each side. Own code, so that a seed gives the same split with any version of scikit-learn.
     """
     train, test = [], []
-    for label in y.unique(sorted=True):
+    for label in sorted(set(y.tolist())):
         rows = torch.nonzero(y == label).flatten()
         rows = rows[torch.randperm(len(rows), generator=generator)]
         held_out = min(max(round(len(rows) * test_share), 1), len(rows) - 1)
