@@ -382,8 +382,7 @@ def _gradient(oracle: Oracle, answers: list[Any], position: Any, upstream: Any) 
     if not oracle.gradient:
         raise ValueError(f"{oracle.name} is a black box: it answers, and gives no gradient")
     leaf, value = answers[position]
-    (gradient,) = torch.autograd.grad(value, leaf, upstream.to(value.dtype), retain_graph=True)
-    return gradient
+    return torch.autograd.grad(value, leaf, upstream.to(value.dtype), retain_graph=True)[0]
 
 
 class _Watch:
