@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from sparring.errors import InputError
+from sparring.errors import InputError, ModelError
 
 Model = Callable[[Tensor], Tensor]
 
@@ -117,6 +117,17 @@ def check_model(model: Model, x: Tensor) -> None:
             f"x is {_short(x.dtype)} but the model's weights are {_short(weight.dtype)}; "
             f"convert x with x.to({weight.dtype})"
         )
+
+
+def check_logits(logits: object, samples: int) -> int:
+    """Refuse a model's answer that is not of shape (samples, 2 or more); return the number of classes."""
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != samples or logits.shape[1] < 2:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        raise ModelError(
+            f"the model must return logits of shape (batch, classes), here ({samples}, 2 or more), got {got}; "
+            "wrap it in a module that returns that"
+        )
+    return logits.shape[1]
 
 
 def _short(dtype: torch.dtype) -> str:

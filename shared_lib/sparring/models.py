@@ -159,8 +159,7 @@ class Normalized(_Described):
         super().__init__()
         self.model = model
         self._mean, self._std = (
-            [float(v) for v in value] if isinstance(value, Sequence) else [float(value)]
-            for value in (mean, std)
+            [float(v) for v in torch.as_tensor(value, dtype=torch.float64).flatten()] for value in (mean, std)
         )
         if not all(math.isfinite(v) for v in self._mean) or not all(
             math.isfinite(v) and v > 0 for v in self._std
@@ -174,6 +173,12 @@ class Normalized(_Described):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the inner model's logits, shape (n, classes)."""
+        for name, given in (("mean", self._mean), ("std", self._std)):
+            if len(given) not in (1, x.shape[1]):
+                raise ModelError(
+                    f"Normalized: {name} holds {len(given)} numbers but x has {x.shape[1]} channels (dimension 1); "
+                    "give one per channel, or one for all"
+                )
         shape = (1, -1, *[1] * (x.ndim - 2))
         logits: Tensor = self.model((x - self.mean.view(shape)) / self.std.view(shape))
         return logits

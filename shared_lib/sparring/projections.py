@@ -65,12 +65,15 @@ def land(delta: Tensor, x: Tensor, bounds: tuple[float, float]) -> Tensor:
 
 def _finish(delta: Tensor, wanted: Tensor, x_adv: Tensor, x: Tensor, bounds: tuple[float, float]) -> Tensor:
     """Land, leaving bit for bit alone what didn't have to move."""
-    return torch.where((delta == wanted).reshape(x.shape), x_adv, land(delta, x, bounds))
+    kept = (delta == wanted) & (delta != 0)
+    return torch.where(kept.reshape(x.shape), x_adv, land(delta, x, bounds))
 
 
 def _draw_in(delta: Tensor, radius: Tensor, norm: str) -> Tensor:
     size = norms(delta, norm)
-    return torch.where(size > radius, delta * (radius / size.clamp_min(1e-300)) * _DRAW_IN, delta)
+    return torch.where(
+        size > radius, delta * (radius / size.clamp_min(torch.finfo(size.dtype).tiny)) * _DRAW_IN, delta
+    )
 
 
 def project_linf(
@@ -124,7 +127,7 @@ def stretch_to_radius(direction: Tensor, ball: Frame, limit: float) -> Tensor:
     reached = clipped + torch.where(free > 0, meets.square() * free, 0.0)
     piece = (reached < ball.radius.square()).sum(1, keepdim=True).clamp_max(meets.shape[1] - 1)
     rest = (ball.radius.square() - clipped.gather(1, piece)).clamp_min(0)
-    t = (rest / free.gather(1, piece).clamp_min(1e-300)).sqrt().clamp_max(limit)
+    t = (rest / free.gather(1, piece).clamp_min(torch.finfo(free.dtype).tiny)).sqrt().clamp_max(limit)
     return (t * direction).clamp(ball.low, ball.high)
 
 

@@ -59,9 +59,14 @@ class ThreatModel:
         """Return the point of the threat model around `x` that is nearest to `x_adv`, in l2 distance.
 
         Both have one shape (n, ...). The result lies in the ball and in the bounds without a tolerance, and a point
-        that did so already comes back bit for bit. Raises InputError for shapes that differ or an `x` out of bounds.
+        that did so already comes back bit for bit. Raises InputError for shapes that differ, an `x` out of bounds, or
+        an `x_adv` with NaN or infinity in it.
         """
         self._check_pair(x_adv, x)
+        if not bool(x_adv.isfinite().all()):
+            raise InputError(
+                "x_adv holds NaN or infinity, which is near to nothing; look for a zero norm or a bad step"
+            )
         return PROJECTIONS[self.norm](x_adv.detach(), x.detach(), self.radii(x), self.bounds)
 
     def random_start(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:

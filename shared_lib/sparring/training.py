@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from sparring.errors import InputError, ModelError
 from sparring.guard import evaluating
-from sparring.inputs import check_labels
+from sparring.inputs import check_labels, check_logits, check_range
 from sparring.randomness import given_or_zero
 
 Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -55,6 +55,8 @@ def fit(
         raise InputError(f"lr is {lr!r}; it must be above 0")
     generator = given_or_zero(generator)
     device = _device(model, x)
+    with evaluating(model), torch.no_grad():
+        check_range(y, check_logits(model(x[:1].to(device)), 1))
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, weight_decay=weight_decay)
     history = History()
     for epoch in range(epochs):
@@ -64,7 +66,7 @@ def fit(
             samples, labels = x[index].to(device), y[index].to(device)
             if attack is not None:
                 model.eval()
-                samples = attack(model, samples, labels).detach()
+                samples = _attacked(attack, model, samples, labels)
             model.train()
             logits = model(samples)
             loss = F.cross_entropy(logits, labels)
@@ -102,6 +104,16 @@ def accuracy(model: nn.Module, x: Tensor, y: Tensor, batch_size: int = 512) -> f
         for samples, labels in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True):
             right += (model(samples.to(device)).argmax(1) == labels.to(device)).sum()
     return int(right) / len(x)
+
+
+def _attacked(attack: Attack, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    x_adv = attack(model, x, y)
+    if not isinstance(x_adv, Tensor) or x_adv.shape != x.shape:
+        got = tuple(x_adv.shape) if isinstance(x_adv, Tensor) else type(x_adv).__name__
+        raise InputError(
+            f"attack must return a tensor of x's shape {tuple(x.shape)}, got {got}; of an AttackResult, return .x_adv"
+        )
+    return x_adv.detach()
 
 
 def _device(model: nn.Module, x: Tensor) -> torch.device:

@@ -10,7 +10,15 @@ from torch import Tensor
 from sparring.attacks.result import AttackResult
 from sparring.errors import InputError, ModelError
 from sparring.guard import frozen
-from sparring.inputs import Model, check_labels, check_model, check_range, check_samples, check_targets
+from sparring.inputs import (
+    Model,
+    check_labels,
+    check_logits,
+    check_model,
+    check_range,
+    check_samples,
+    check_targets,
+)
 from sparring.objectives import Objective, succeeded
 from sparring.threat import ThreatModel
 
@@ -68,27 +76,17 @@ class Query:
             )
         return Answer(objective, succeeded(logits.detach(), self.y, self.targets))
 
-    def _check(self, logits: object) -> None:
-        if (
-            not isinstance(logits, Tensor)
-            or logits.ndim != 2
-            or len(logits) != len(self.y)
-            or logits.shape[1] < 2
-        ):
-            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise ModelError(
-                f"the model must return logits of shape (batch, classes), here ({len(self.y)}, 2 or more), "
-                f"got {got}; wrap it in a module that returns that"
-            )
+    def _check(self, logits: Tensor) -> None:
+        classes = check_logits(logits, len(self.y))
         bad = logits.detach().isnan().any(1)
         if bad.any():
             raise ModelError(
                 f"the model returns NaN for sample {int(bad.nonzero()[0])}; look for a division by zero, a logarithm "
                 "of zero or weights that diverged in training"
             )
-        check_range(self.y, logits.shape[1])
+        check_range(self.y, classes)
         if self.targets is not None:
-            check_range(self.targets, logits.shape[1], "targets")
+            check_range(self.targets, classes, "targets")
 
 
 @contextmanager
