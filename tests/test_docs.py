@@ -19,7 +19,21 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglo
 FENCE = re.compile(r"^(?P<tick>```+)(?P<kind>[\w-]*)\n(?P<body>.*?)^(?P=tick)$", re.MULTILINE | re.DOTALL)
 KINDS = {"console", "python", "yaml", "text", "json"}
 # Programs of others that a page may show; ours, make and nbgrader are looked up.
-KNOWN_PROGRAMS = {"git", "cd", "python3", "pip", "createdb", "sudo", "export", "jupyter", "mkdir", "cp", "."}
+KNOWN_PROGRAMS = {
+    "git",
+    "cd",
+    "python3",
+    "pip",
+    "createdb",
+    "sudo",
+    "export",
+    "jupyter",
+    "mkdir",
+    "cp",
+    ".",
+    "npm",
+    "tar",
+}
 BIN = Path(sys.executable).parent
 
 page = pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
