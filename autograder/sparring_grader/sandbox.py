@@ -274,7 +274,7 @@ class Session:
         self._stack.callback(self._group.close)
         if self._group.folders and not self.unsandboxed:
             line = ["/bin/sh", "-c", f"{self._group.enter()}exec {shlex.join(line)}"]
-        errors = self._stack.enter_context(tempfile.TemporaryFile())
+        errors = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
         with theirs:
             self._process = subprocess.Popen(
                 line, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
@@ -382,7 +382,8 @@ def _gradient(oracle: Oracle, answers: list[Any], position: Any, upstream: Any) 
     if not oracle.gradient:
         raise ValueError(f"{oracle.name} is a black box: it answers, and gives no gradient")
     leaf, value = answers[position]
-    return torch.autograd.grad(value, leaf, upstream.to(value.dtype), retain_graph=True)[0]
+    gradient: torch.Tensor = torch.autograd.grad(value, leaf, upstream.to(value.dtype), retain_graph=True)[0]
+    return gradient
 
 
 class _Watch:

@@ -77,7 +77,7 @@ def rebuild(master: NotebookNode, submitted: bytes) -> Rebuilt:
         if index >= 0:
             cell = deepcopy(master.cells[index])
             name = grade_id(cell)
-            if name in answers:
+            if name is not None and name in answers:
                 if answers[name].strip() != cell.source.strip():
                     answered.add(name)
                 cell.source = answers[name]
@@ -152,9 +152,9 @@ def _places(master: NotebookNode) -> dict[str, int]:
 
 def _answers(
     master: NotebookNode, cells: list[_Cell], places: dict[str, int], notes: list[str]
-) -> dict[str | None, str]:
+) -> dict[str, str]:
     """Return the learner's source for each solution cell of the master."""
-    answers: dict[str | None, str] = {}
+    answers: dict[str, str] = {}
     for place in master.cells:
         name = grade_id(place)
         if not is_solution(place) or name is None:
