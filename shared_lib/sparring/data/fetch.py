@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sparring.data.catalog import Archive
+from sparring.data.lock import only_one
 from sparring.data.progress import progress_bar
 from sparring.errors import DataError
 
@@ -34,7 +35,7 @@ def fetch(archive: Archive, folder: Path, *, show: Show = progress_bar, timeout:
     NAME.part; only when size, SHA-256 and MD5 are right does it take the name, in one step, so a file that was
     there stays whole until then. A download that was cut goes on where it stopped, on any mirror and in any later
     call. A mirror is asked up to three times as long as each time brings more bytes. No more than the published
-    size is ever written.
+    size is ever written. Two calls for the same file, in whatever processes, wait for one another.
 
     `show(name, total)` is a context manager that gives a function to be called with the bytes there are so far;
     `timeout` is in seconds, for each wait on the network. Raises DataError when no mirror delivers the right
@@ -44,10 +45,10 @@ def fetch(archive: Archive, folder: Path, *, show: Show = progress_bar, timeout:
     part = goal.with_name(goal.name + ".part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if goal.is_file() and wrong_checksum(goal, archive) is None:
-            return goal
         reasons = []
-        with contextlib.ExitStack() as bar:
+        with contextlib.ExitStack() as bar, only_one(goal.with_name(goal.name + ".lock")):
+            if goal.is_file() and wrong_checksum(goal, archive) is None:
+                return goal
             shown: list[Callable[[int], None]] = []
 
             def progress(done: int) -> None:
@@ -133,9 +134,7 @@ def _append(
             start = 0  # a mirror that does not resume sends all of it
         elif not re.match(rf"bytes {start}-", response.headers.get("Content-Range", "")):
             return f"asked for bytes {start}-, it sent {response.headers.get('Content-Range')!r}"
-        # Written at its place rather than appended: two processes that fetch the same file write the same bytes.
-        with part.open("r+b" if start else "wb") as file:
-            file.seek(start)
+        with part.open("ab" if start else "wb") as file:
             done = start
             while done < archive.size:
                 try:
