@@ -197,7 +197,7 @@ def test_four_at_once_end_with_one_good_file(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
     assert ends == [tmp_path / "toy.gz"] * 4
-        assert len(mirror.asked) == 1
+    assert len(mirror.asked) == 1
     assert wrong_checksum(tmp_path / "toy.gz", wanted) is None
     assert [entry.name for entry in tmp_path.iterdir()] == ["toy.gz"]
 
