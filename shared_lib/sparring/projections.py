@@ -118,7 +118,8 @@ def stretch_to_radius(direction: Tensor, ball: Frame, limit: float) -> Tensor:
     """
     edge = torch.where(direction > 0, ball.high, ball.low)
     meets = torch.where(direction == 0, 0.0, edge / direction).clamp_max(limit)
-    edge = torch.where((direction == 0) | (meets >= limit), 0.0, edge)
+    # A coordinate that meets the box only beyond the limit is held at the limit instead, so that f keeps growing.
+    edge = torch.where(direction == 0, 0.0, torch.where(meets >= limit, limit * direction, edge))
     meets, order = meets.sort(dim=1, stable=True)
     squares = direction.square().gather(1, order)
     clipped = edge.square().gather(1, order)
