@@ -18,7 +18,9 @@ try:
 except WallError as error:
     pytest.skip(f"no wall can be built here: {error}", allow_module_level=True)
 
-LIMITS = Limits(cell_seconds=5, call_seconds=4, total_seconds=120, grace_seconds=2, memory=1 << 30, processes=64)
+LIMITS = Limits(
+    cell_seconds=5, call_seconds=4, total_seconds=120, grace_seconds=2, memory=1 << 30, processes=64
+)
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +59,28 @@ def test_a_pyplot_figure_is_drawn_inline(session):
 
 
 @pytest.mark.parametrize(
-    "path", ["/etc/shadow", "/root/.ssh", "/var", "/home/user", "/sys", __file__, "/proc/1/environ/../../../etc/hostname"]
+    "path",
+    [
+        "/etc/shadow",
+        "/root/.ssh",
+        "/var",
+        "/home/user",
+        "/sys",
+        __file__,
+        "/proc/1/environ/../../../etc/hostname",
+    ],
 )
 def test_files_of_the_host_are_not_there(session, path):
     assert shown(session, f"import os; os.path.exists({path!r})") == "False"
 
 
-@pytest.mark.parametrize("path", ["/usr/x", "/x", "/etc/passwd", "/dev/x", "/proc/sys/kernel/core_pattern", "/opt/x"])
+@pytest.mark.parametrize(
+    "path", ["/usr/x", "/x", "/etc/passwd", "/dev/x", "/proc/sys/kernel/core_pattern", "/opt/x"]
+)
 def test_nothing_but_home_and_tmp_can_be_written(session, path):
-    assert "Error" in shown(session, f"try:\n    open({path!r}, 'w')\nexcept OSError as e:\n    print('Error', e)")
+    assert "Error" in shown(
+        session, f"try:\n    open({path!r}, 'w')\nexcept OSError as e:\n    print('Error', e)"
+    )
 
 
 def test_home_and_tmp_hold_no_more_than_allowed(session):
@@ -80,13 +95,17 @@ def test_home_and_tmp_hold_no_more_than_allowed(session):
 def test_the_environment_of_the_grader_does_not_reach_the_notebook(monkeypatch):
     monkeypatch.setenv("SPARRING_TEST_SECRET", "hush")
     with Session(LIMITS) as fresh:
-        assert "hush" not in shown(fresh, "import os; print(dict(os.environ)); print(open('/proc/self/environ').read())")
+        assert "hush" not in shown(
+            fresh, "import os; print(dict(os.environ)); print(open('/proc/self/environ').read())"
+        )
 
 
 def test_a_server_on_the_hosts_loopback_can_not_be_reached(session):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        source = f"import socket\ntry:\n    socket.create_connection(('127.0.0.1', {port}), 1)\n    print('in')"
+        source = (
+            f"import socket\ntry:\n    socket.create_connection(('127.0.0.1', {port}), 1)\n    print('in')"
+        )
         assert "in" not in shown(session, source + "\nexcept OSError:\n    print('no')").split()
 
 
@@ -95,7 +114,10 @@ def test_an_abstract_socket_of_the_host_can_not_be_reached(session):
         server.bind("\0sparring-test-abstract")
         server.listen()
         source = "s = socket.socket(socket.AF_UNIX)\ntry:\n    s.connect('\\0sparring-test-abstract')\n    print('in')"
-        assert "in" not in shown(session, "import socket\n" + source + "\nexcept OSError:\n    print('no')").split()
+        assert (
+            "in"
+            not in shown(session, "import socket\n" + source + "\nexcept OSError:\n    print('no')").split()
+        )
 
 
 def test_processes_of_the_host_can_be_neither_seen_nor_signalled(session):
@@ -112,7 +134,9 @@ def test_no_new_user_namespace_can_be_made(session):
 
 def test_an_endless_loop_is_stopped_and_the_notebook_goes_on(session):
     with Session(Limits(cell_seconds=1)) as short:
-        outputs, raised = short.run("while True:\n    try:\n        while True:\n            pass\n    except Exception:\n        pass")
+        outputs, raised = short.run(
+            "while True:\n    try:\n        while True:\n            pass\n    except Exception:\n        pass"
+        )
         assert raised
         assert "1 s, which is the limit" in outputs.cells[-1].evalue
         assert shown(short, "40 + 2") == "42"
@@ -121,7 +145,9 @@ def test_an_endless_loop_is_stopped_and_the_notebook_goes_on(session):
 def test_a_loop_that_ignores_its_alarm_ends_the_session_with_a_reason():
     with Session(Limits(cell_seconds=1, grace_seconds=1)) as stubborn:
         with pytest.raises(SessionEnded, match="past its time"):
-            stubborn.run("import signal\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\nwhile True:\n    pass")
+            stubborn.run(
+                "import signal\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\nwhile True:\n    pass"
+            )
         with pytest.raises(SessionEnded, match="past its time"):
             stubborn.run("1")
 
@@ -183,7 +209,9 @@ def test_a_function_is_called_with_tensors_and_returns_them(session):
 
 
 def test_arguments_come_back_as_they_are_after_the_call(session):
-    session.run("def spoil(model, x):\n    x += 1\n    model(x).sum().backward()\n    model.train()\n    return None")
+    session.run(
+        "def spoil(model, x):\n    x += 1\n    model(x).sum().backward()\n    model.train()\n    return None"
+    )
     model = sparring.models.Linear(3, 2).eval()
     x = torch.zeros(4, 3)
     seen = session.call("spoil", [model, x], {}, observe=True)
@@ -216,7 +244,9 @@ def test_a_gradient_crosses_only_from_an_oracle_that_allows_it(session):
 
 
 def test_an_object_that_can_not_cross_stays_behind_and_is_called_there(session):
-    session.run("class Box:\n    def __init__(self, v):\n        self.v = v\n    def get(self):\n        return self.v")
+    session.run(
+        "class Box:\n    def __init__(self, v):\n        self.v = v\n    def get(self):\n        return self.v"
+    )
     handle = session.call("Box", [4], {}).value
     assert handle.type == "Box"
     assert session.call(handle, [], {}, method="get").value == 4

@@ -100,7 +100,9 @@ def test_a_duplicated_answer_counts_once_and_the_written_one_wins_over_the_empty
 
 def test_added_cells_stay_behind_the_cell_they_were_added_to_without_their_metadata():
     work = solved()
-    extra = v4.new_code_cell("helper = 1", metadata={"tags": ["show"], "nbgrader": {"points": 99, "grade": True}})
+    extra = v4.new_code_cell(
+        "helper = 1", metadata={"tags": ["show"], "nbgrader": {"points": 99, "grade": True}}
+    )
     work.cells.insert(2, extra)
     rebuilt = rebuild(release(), submitted(work))
     assert sources(rebuilt)[2] == "helper = 1"
@@ -172,7 +174,13 @@ def test_what_is_no_submission_of_this_lesson_is_refused_with_its_reason(data, m
 
 def test_cells_that_are_no_cells_are_left_out():
     work = json.loads(submitted(solved()))
-    work["cells"] += [None, 3, {"cell_type": "evil"}, {"cell_type": "code", "source": {"a": 1}}, {"cell_type": "code"}]
+    work["cells"] += [
+        None,
+        3,
+        {"cell_type": "evil"},
+        {"cell_type": "code", "source": {"a": 1}},
+        {"cell_type": "code"},
+    ]
     work["cells"][2]["source"] = ["def f(x):\n", 3, "    return x + 1"]
     rebuilt = rebuild(release(), json.dumps(work).encode())
     assert sources(rebuilt)[2] == "def f(x):\n    return x + 1"

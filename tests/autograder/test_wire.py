@@ -86,7 +86,15 @@ def test_numpy_arrays_and_scalars_cross():
 
 @pytest.mark.parametrize(
     "value",
-    [object(), {1: 2}, 2**70, torch.zeros(2, dtype=torch.complex64), {1, 2}, lambda: 0, "x" * (wire.MAX_TEXT + 1)],
+    [
+        object(),
+        {1: 2},
+        2**70,
+        torch.zeros(2, dtype=torch.complex64),
+        {1, 2},
+        lambda: 0,
+        "x" * (wire.MAX_TEXT + 1),
+    ],
     ids=["object", "dict with int keys", "huge int", "complex", "set", "function", "long text"],
 )
 def test_what_has_no_form_on_the_wire_is_refused_by_name(value):
