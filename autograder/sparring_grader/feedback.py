@@ -18,7 +18,7 @@ from nbformat.v4 import new_markdown_cell, new_output
 
 from sparring_grader.record import CheckResult, ExerciseScore, Record
 
-__all__ = ["BANNER_ID", "banner", "check_output", "clean_outputs", "points_text"]
+__all__ = ["BANNER_ID", "banner", "check_output", "clean_outputs", "inert_markdown", "points_text"]
 
 BANNER_ID = "sparring-banner"
 
@@ -30,6 +30,7 @@ _NO_MATH = "tex2jax_ignore mathjax_ignore"
 
 _SIGNATURES = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
 _COLOR_CODE = re.compile(r"\x1b\[[0-9;]{0,32}m")
+_TAG_START = re.compile(r"<(?=[A-Za-z/!?])")
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and newline
     "\u202a-\u202e\u2066-\u2069"  # what turns the direction of writing, and so can make text read otherwise
@@ -85,6 +86,16 @@ def banner(record: Record) -> NotebookNode | None:
     cell = new_markdown_cell("".join(parts), id=BANNER_ID)
     cell.metadata.update({"deletable": False, "editable": False, "tags": [BANNER_ID]})
     return cell
+
+
+def inert_markdown(source: str) -> str:
+    """Return a learner's Markdown in which nothing is a tag any more.
+
+    A space after each "<" that could open one: HTML then takes it for text, while code and formulas, where the
+    usual `&lt;` would show as it is written, read as before. So the graded notebook itself is harmless, whatever
+    shows it with whatever settings.
+    """
+    return _TAG_START.sub("< ", source)
 
 
 def clean_outputs(outputs: Iterable[Mapping[str, Any]], limit: int = 100_000) -> list[NotebookNode]:
