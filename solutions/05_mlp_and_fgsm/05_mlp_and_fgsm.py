@@ -191,9 +191,13 @@ tiny_rise = (tiny_loss(tiny_adv) - tiny_before).item()
 
 print(f"gradient              {[round(value, 3) for value in tiny_gradient[0].tolist()]}")
 print(f"x_adv                 {[round(value, 3) for value in tiny_adv[0].tolist()]}")
-print(f"rise on the tangent   {tiny_eps * tiny_gradient.abs().sum().item():.3f}   (eps times the L1 norm of the gradient)")
+print(
+    f"rise on the tangent   {tiny_eps * tiny_gradient.abs().sum().item():.3f}   (eps times the L1 norm of the gradient)"
+)
 print(f"rise of the loss      {tiny_rise:.3f}")
-print(f"logits at x_adv       {[round(value, 3) for value in torch.relu(tiny_adv @ W_tiny.T + b_tiny)[0].tolist()]}: class 1 wins")
+print(
+    f"logits at x_adv       {[round(value, 3) for value in torch.relu(tiny_adv @ W_tiny.T + b_tiny)[0].tolist()]}: class 1 wins"
+)
 
 # %% tags=["show"]
 side = torch.linspace(0, 1, 201)
@@ -209,17 +213,28 @@ fig.colorbar(filled, label="cross-entropy for class 0 (nats)")
 ax.contour(side, side, surface, levels=[math.log(2)], colors="white", linestyles="dashed")
 corner = (start[0] - tiny_eps, start[1] - tiny_eps)
 ax.add_patch(Rectangle(corner, 2 * tiny_eps, 2 * tiny_eps, fill=False, edgecolor="white", linewidth=2))
-ax.annotate("", (start[0] + arrow[0].item(), start[1] + arrow[1].item()), start,
-            arrowprops={"arrowstyle": "-|>", "color": "white", "linewidth": 2})
+ax.annotate(
+    "",
+    (start[0] + arrow[0].item(), start[1] + arrow[1].item()),
+    start,
+    arrowprops={"arrowstyle": "-|>", "color": "white", "linewidth": 2},
+)
 ax.plot(*start, "o", color="white", markersize=9)
 ax.plot(*end, "s", color=COLORS["orange"], markersize=10)
 ax.annotate("x", start, xytext=(8, -14), textcoords="offset points", color="white", fontsize=13)
 ax.annotate("x_adv", end, xytext=(-48, 6), textcoords="offset points", color=COLORS["orange"], fontsize=13)
-ax.set(xlabel="first pixel (0 black, 1 white)", ylabel="second pixel (0 black, 1 white)", aspect="equal",
-       title="The box of allowed images, the gradient, and FGSM's corner")
-picture(fig, alt="The square of all images of two pixels, colored by the loss, which grows toward the upper left. A white "
-        "box of half-width 0.15 surrounds x at (0.6, 0.3). The gradient points up and to the left. FGSM's x_adv sits "
-        "on the upper left corner of the box, beyond the dashed line where the prediction changes.")
+ax.set(
+    xlabel="first pixel (0 black, 1 white)",
+    ylabel="second pixel (0 black, 1 white)",
+    aspect="equal",
+    title="The box of allowed images, the gradient, and FGSM's corner",
+)
+picture(
+    fig,
+    alt="The square of all images of two pixels, colored by the loss, which grows toward the upper left. A white "
+    "box of half-width 0.15 surrounds x at (0.6, 0.3). The gradient points up and to the left. FGSM's x_adv sits "
+    "on the upper left corner of the box, beyond the dashed line where the prediction changes.",
+)
 
 # %% [markdown]
 # Look at three things.
@@ -238,7 +253,9 @@ picture(fig, alt="The square of all images of two pixels, colored by the loss, w
 data = load("mnist", full=profile == "full", seed=seed)
 x_train, y_train = data.x_train.to(device), data.y_train.to(device)
 x_test, y_test = data.x_test[:2000].to(device), data.y_test[:2000].to(device)
-print(f"train {tuple(x_train.shape)}, test {tuple(x_test.shape)}, pixels from {x_train.min():g} to {x_train.max():g}")
+print(
+    f"train {tuple(x_train.shape)}, test {tuple(x_test.shape)}, pixels from {x_train.min():g} to {x_train.max():g}"
+)
 
 # %% [markdown]
 # ### Exercise 1: initialize
@@ -274,6 +291,7 @@ print(f"train {tuple(x_train.shape)}, test {tuple(x_test.shape)}, pixels from {x
 # ```
 # </details>
 
+
 # %% exercise="init_mlp"
 def init_mlp(sizes, generator):
     """Return [(W, b), ...] with W of shape (fan_out, fan_in) and variance 2 / fan_in, and b zero."""
@@ -285,6 +303,7 @@ def init_mlp(sizes, generator):
     return params
     ### END SOLUTION
 
+
 # %% check="init_mlp" points=4
 tried = init_mlp([400, 300, 10], torch.Generator().manual_seed(1))
 assert isinstance(tried, list), f"init_mlp should return a list, got {type(tried).__name__}"
@@ -294,9 +313,13 @@ for (W, b), (fan_in, fan_out) in zip(tried, [(400, 300), (300, 10)], strict=True
     expect_shape(b, (fan_out,), "b")
     assert (b == 0).all(), "right shape, wrong values: the biases should be zero"
 spread = tried[0][0].var().item() * 400
-assert 1.8 < spread < 2.2, f"right shape, wrong values: the variance of W is {spread:.2f} / fan_in, expected 2 / fan_in"
+assert 1.8 < spread < 2.2, (
+    f"right shape, wrong values: the variance of W is {spread:.2f} / fan_in, expected 2 / fan_in"
+)
 again = init_mlp([400, 300, 10], torch.Generator().manual_seed(1))
-assert torch.equal(tried[0][0], again[0][0]), "the same generator gave other weights: pass it on to torch.randn"
+assert torch.equal(tried[0][0], again[0][0]), (
+    "the same generator gave other weights: pass it on to torch.randn"
+)
 
 # %% [markdown]
 # ### Exercise 2: forward
@@ -327,6 +350,7 @@ assert torch.equal(tried[0][0], again[0][0]), "the same generator gave other wei
 # ```
 # </details>
 
+
 # %% exercise="mlp_logits"
 def mlp_logits(params, x):
     """Return the logits, of shape (n, classes), of the network with these parameters for a batch x."""
@@ -337,6 +361,7 @@ def mlp_logits(params, x):
     weight, bias = params[-1]
     return h @ weight.T + bias
     ### END SOLUTION
+
 
 # %% check="mlp_logits" points=3
 tried = mlp_logits(init_mlp([784, 32, 10], torch.Generator().manual_seed(1)), torch.zeros(5, 1, 28, 28))
@@ -358,21 +383,36 @@ assert torch.equal(tried, torch.tensor([[-3.0, 1.0]])), (
 # $\sqrt{n\sigma^2 / 2}$. The dashed lines are that prediction.
 
 # %% tags=["show"]
-deep = [(W.to(device), b.to(device)) for W, b in init_mlp([784] + [256] * 20, torch.Generator().manual_seed(seed))]
+deep = [
+    (W.to(device), b.to(device)) for W, b in init_mlp([784] + [256] * 20, torch.Generator().manual_seed(seed))
+]
 fig = Figure(figsize=(6.8, 4.2))
 ax = fig.subplots()
-for gain, color, marker in ((1, COLORS["blue"], "v"), (2, COLORS["green"], "o"), (4, COLORS["vermilion"], "^")):
+for gain, color, marker in (
+    (1, COLORS["blue"], "v"),
+    (2, COLORS["green"], "o"),
+    (4, COLORS["vermilion"], "^"),
+):
     scaled = [(W * math.sqrt(gain / 2), b) for W, b in deep]
-    sizes_seen = [mlp_logits(scaled[: depth + 1], x_test[:500]).square().mean().sqrt().item() for depth in range(20)]
+    sizes_seen = [
+        mlp_logits(scaled[: depth + 1], x_test[:500]).square().mean().sqrt().item() for depth in range(20)
+    ]
     predicted_line = [sizes_seen[0] * (gain / 2) ** (depth / 2) for depth in range(20)]
     ax.semilogy(range(1, 21), sizes_seen, marker=marker, color=color, label=f"variance {gain} / fan_in")
     ax.semilogy(range(1, 21), predicted_line, "--", color=color, linewidth=1)
-ax.set(xlabel="layer", ylabel="root mean square before the ReLU", xticks=range(1, 21, 2),
-       title="Only 2 / fan_in keeps the size of the signal")
+ax.set(
+    xlabel="layer",
+    ylabel="root mean square before the ReLU",
+    xticks=range(1, 21, 2),
+    title="Only 2 / fan_in keeps the size of the signal",
+)
 ax.legend()
-picture(fig, alt="Size of the values against the layer, on a logarithmic axis, for three weight variances. With 2 over fan-in the "
-        "line stays flat. With 1 over fan-in it falls about a thousandfold over 20 layers, with 4 over fan-in it rises "
-        "about a thousandfold. Each line follows its dashed prediction.")
+picture(
+    fig,
+    alt="Size of the values against the layer, on a logarithmic axis, for three weight variances. With 2 over fan-in the "
+    "line stays flat. With 1 over fan-in it falls about a thousandfold over 20 layers, with 4 over fan-in it rises "
+    "about a thousandfold. Each line follows its dashed prediction.",
+)
 
 # %% [markdown]
 # ### Train it
@@ -381,6 +421,7 @@ picture(fig, alt="Size of the values against the layer, on a logarithmic axis, f
 # Adam (Kingma and Ba 2015, [arXiv:1412.6980](https://arxiv.org/abs/1412.6980)), a refined gradient descent, and leaves the network in eval mode.
 # `weight_decay` pulls every weight a little toward zero. So weights of pixels that are black in all images do not keep
 # their random start, and noise on these pixels does little harm.
+
 
 # %%
 class Network(torch.nn.Module):
@@ -407,7 +448,9 @@ def wilson(successes, n, z=1.96):
 def show_share(label, right):
     """Print the share of True values, in percent, with its 95 % interval."""
     low, high = wilson(right.sum().item(), len(right))
-    print(f"{label:<28} {100 * right.float().mean().item():5.1f} %   95 % interval {100 * low:.1f} to {100 * high:.1f} %")
+    print(
+        f"{label:<28} {100 * right.float().mean().item():5.1f} %   95 % interval {100 * low:.1f} to {100 * high:.1f} %"
+    )
 
 
 generator = torch.Generator().manual_seed(seed)
@@ -457,6 +500,7 @@ show_share("clean test accuracy", predict(x_test) == y_test)
 # The sum has one term per image, so each image gets the gradient of its own loss.
 # </details>
 
+
 # %% exercise="fgsm"
 def fgsm(model, x, y, eps):
     """Return x moved by eps along the sign of each image's own loss gradient, inside [0, 1]."""
@@ -467,6 +511,7 @@ def fgsm(model, x, y, eps):
     return (x.detach() + eps * gradient.sign()).clamp(0, 1)
     ### END SOLUTION
 
+
 # %% check="fgsm" points=6
 few, few_labels = x_test[:64].clone(), y_test[:64]
 few_adv = fgsm(model, few, few_labels, BUDGET)
@@ -474,9 +519,13 @@ expect_shape(few_adv, tuple(few.shape), "x_adv")
 assert not few_adv.requires_grad, "x_adv still hangs on a graph: detach the images before you add the step"
 assert torch.equal(few, x_test[:64]), "you changed the caller's x in place: work on a copy"
 assert not few.requires_grad, "you switched on requires_grad on the caller's x: work on a copy"
-assert all(p.grad is None or not p.grad.any() for p in model.parameters()), "you left gradients on the weights"
+assert all(p.grad is None or not p.grad.any() for p in model.parameters()), (
+    "you left gradients on the weights"
+)
 assert few_adv.min() >= 0 and few_adv.max() <= 1, "right shape, wrong values: some pixels left [0, 1]"
-assert (few_adv - few).abs().max() <= BUDGET + 1e-6, "right shape, wrong values: some pixel moved by more than eps"
+assert (few_adv - few).abs().max() <= BUDGET + 1e-6, (
+    "right shape, wrong values: some pixel moved by more than eps"
+)
 rise = F.cross_entropy(model(few_adv), few_labels) - F.cross_entropy(model(few), few_labels)
 assert rise > 0, "right shape, wrong values: the loss fell. An attack climbs the loss"
 
@@ -512,12 +561,17 @@ for column, index in enumerate(chosen):
     rows[1, column].imshow(adv_image - clean_image, cmap="PuOr", vmin=-BUDGET, vmax=BUDGET)
 for ax in rows.flat:
     ax.set(xticks=[], yticks=[])
-for ax, label in zip(rows[:, 0], ("clean", f"change, magnified {1 / BUDGET:.0f}×", "adversarial"), strict=True):
+for ax, label in zip(
+    rows[:, 0], ("clean", f"change, magnified {1 / BUDGET:.0f}×", "adversarial"), strict=True
+):
     ax.set_ylabel(label)
 fig.suptitle(f"FGSM, eps = {BUDGET} of the gray range, with the network's reading and its confidence")
-picture(fig, alt="A grid of digits. Top row: clean images, each read correctly. Middle row: the change that FGSM made, "
-        "magnified, a speckle of orange and purple pixels that resembles no digit. Bottom row: the adversarial images, "
-        "still plain to a person, each read as another digit, often with high confidence.")
+picture(
+    fig,
+    alt="A grid of digits. Top row: clean images, each read correctly. Middle row: the change that FGSM made, "
+    "magnified, a speckle of orange and purple pixels that resembles no digit. Bottom row: the adversarial images, "
+    "still plain to a person, each read as another digit, often with high confidence.",
+)
 
 # %% [markdown]
 # The coin and FGSM use the same budget on nearly the same pixels. One pays almost nothing, the other takes most
@@ -529,7 +583,9 @@ probe = x_test.clone().requires_grad_(True)
 (gradient,) = torch.autograd.grad(F.cross_entropy(model(probe), y_test, reduction="sum"), probe)
 gradient = gradient.flatten(1)
 ratio = gradient.abs().sum(dim=1) / gradient.norm(dim=1)
-print(f"L1 norm / L2 norm of the image gradient: median {ratio.median():.1f}, at most {math.sqrt(gradient.shape[1]):.1f}")
+print(
+    f"L1 norm / L2 norm of the image gradient: median {ratio.median():.1f}, at most {math.sqrt(gradient.shape[1]):.1f}"
+)
 
 # %% [markdown]
 # ### Exercise 4: how good is the tangent?
@@ -568,6 +624,7 @@ print(f"L1 norm / L2 norm of the image gradient: median {ratio.median():.1f}, at
 # ```
 # </details>
 
+
 # %% exercise="loss_rise"
 def loss_rise(model, x, x_adv, y):
     """Return each image's rise of the cross-entropy from x to x_adv: (on the tangent at x, in truth)."""
@@ -579,6 +636,7 @@ def loss_rise(model, x, x_adv, y):
     predicted = (gradient * (x_adv - x)).flatten(1).sum(dim=1)
     return predicted.detach(), (after - before).detach()
     ### END SOLUTION
+
 
 # %% check="loss_rise" points=3
 flat = Linear(4, 2, generator=torch.Generator().manual_seed(1))
@@ -592,15 +650,21 @@ assert all(p.grad is None for p in flat.parameters()), "you left gradients on th
 moved = F.cross_entropy(flat(spots + 1e-3), spot_labels, reduction="none") - F.cross_entropy(
     flat(spots), spot_labels, reduction="none"
 )
-assert torch.allclose(tried[1], moved, atol=1e-6), "right shape, wrong values: actual is the loss at x_adv minus the loss at x"
-assert torch.allclose(tried[0], moved, atol=1e-5), "right shape, wrong values: for so small a step the tangent should fit"
+assert torch.allclose(tried[1], moved, atol=1e-6), (
+    "right shape, wrong values: actual is the loss at x_adv minus the loss at x"
+)
+assert torch.allclose(tried[0], moved, atol=1e-5), (
+    "right shape, wrong values: for so small a step the tangent should fit"
+)
 
 # %%
 predicted, actual = loss_rise(model, x_test, x_adv, y_test)
 print(f"FGSM, eps = {BUDGET}        on the tangent    in truth")
 print(f"mean rise of the loss      {predicted.mean():8.3f}      {actual.mean():8.3f}")
 print(f"median rise of the loss    {predicted.median():8.3f}      {actual.median():8.3f}")
-print(f"images whose loss rose at least as much as the tangent said: {(actual >= predicted).float().mean():.1%}")
+print(
+    f"images whose loss rose at least as much as the tangent said: {(actual >= predicted).float().mean():.1%}"
+)
 
 # %% [markdown]
 # The answer is (c). The tangent's *value* is nearly useless here, and yet its *signs* broke the network. See why
@@ -635,10 +699,15 @@ for ax, values, at_x, name in zip(fig.subplots(1, 2), along, loss_and_margin(pro
     ax.axvline(BUDGET, color="gray", linewidth=1, linestyle=":")
     ax.set(xlabel="step length (linf, gray range 0 to 1)", ylabel=name)
     ax.legend()
-fig.suptitle(f"A typical {label}: the loss leaves its tangent, the margin hardly does (dotted: eps = {BUDGET})")
-picture(fig, alt="Two plots against the step length. Left: the cross-entropy starts flat near zero, as its tangent says, "
-        "then bends upward and climbs by several nats while the tangent stays near zero. Right: the margin falls "
-        "almost in a straight line, close to its tangent, and crosses zero before eps.")
+fig.suptitle(
+    f"A typical {label}: the loss leaves its tangent, the margin hardly does (dotted: eps = {BUDGET})"
+)
+picture(
+    fig,
+    alt="Two plots against the step length. Left: the cross-entropy starts flat near zero, as its tangent says, "
+    "then bends upward and climbs by several nats while the tangent stays near zero. Right: the margin falls "
+    "almost in a straight line, close to its tangent, and crosses zero before eps.",
+)
 
 # %% [markdown]
 # **Read it.** For a confident network $p_y \approx 1$, so the loss is almost flat at $x$: its slope carries the factor
@@ -690,6 +759,7 @@ picture(fig, alt="Two plots against the step length. Left: the cross-entropy sta
 # Stack both lists with `torch.stack`.
 # </details>
 
+
 # %% exercise="robust_curve"
 def robust_curve(model, attack, x, y, eps_values):
     """Return (robust accuracy over all images, success rate over those read correctly), one entry per eps."""
@@ -707,6 +777,7 @@ def robust_curve(model, attack, x, y, eps_values):
     return torch.stack(robust), torch.stack(success)
     ### END SOLUTION
 
+
 # %% check="robust_curve" points=4
 # Four "images" of one pixel. The toy network reads class 1 above 0.5; the toy attack breaks some and spares others.
 toy_x, toy_y = torch.tensor([[0.9], [0.8], [0.7], [0.6]]), torch.tensor([1, 1, 1, 0])
@@ -714,7 +785,9 @@ toy_after = {0.1: [0.9, 0.8, 0.2, 0.2], 0.2: [0.9, 0.1, 0.9, 0.6]}
 tried = robust_curve(
     lambda images: torch.cat([0.5 - images, images - 0.5], dim=1),
     lambda images, labels, eps: torch.tensor(toy_after[eps])[:, None],
-    toy_x, toy_y, [0.1, 0.2],
+    toy_x,
+    toy_y,
+    [0.1, 0.2],
 )
 assert isinstance(tried, tuple) and len(tried) == 2, "robust_curve should return two tensors: robust, success"
 expect_shape(tried[0], (2,), "robust")
@@ -748,18 +821,29 @@ for i, eps in enumerate(eps_values):
 # %% tags=["show"]
 fig = Figure(figsize=(6.8, 4.4))
 ax = fig.subplots()
-for (label, (robust, _)), color, marker in zip(curves.items(), (COLORS["blue"], COLORS["vermilion"]), "os", strict=True):
+for (label, (robust, _)), color, marker in zip(
+    curves.items(), (COLORS["blue"], COLORS["vermilion"]), "os", strict=True
+):
     shares = robust.cpu()
     band = [wilson(round(share * len(x_test)), len(x_test)) for share in shares.tolist()]
     ax.plot(eps_values, 100 * shares, color=color, marker=marker, label=label)
-    ax.fill_between(eps_values, [100 * low for low, _ in band], [100 * high for _, high in band], color=color, alpha=0.25)
+    ax.fill_between(
+        eps_values, [100 * low for low, _ in band], [100 * high for _, high in band], color=color, alpha=0.25
+    )
 ax.axhline(10, color="gray", linestyle=":", label="guessing")
-ax.set(xlabel="eps (linf, gray range 0 to 1)", ylabel="images that stand (%)", ylim=(0, 100),
-       title=f"Accuracy over eps, {len(x_test)} test images, bands: 95 % Wilson intervals")
+ax.set(
+    xlabel="eps (linf, gray range 0 to 1)",
+    ylabel="images that stand (%)",
+    ylim=(0, 100),
+    title=f"Accuracy over eps, {len(x_test)} test images, bands: 95 % Wilson intervals",
+)
 ax.legend()
-picture(fig, alt="Share of images that stand against eps from 0 to 0.3. Under random signs it stays near its start until "
-        "0.15 and then falls slowly. Under FGSM it falls steeply, below guessing soon after eps 0.1, to nearly zero at 0.2. "
-        "Narrow bands show the 95 percent intervals.")
+picture(
+    fig,
+    alt="Share of images that stand against eps from 0 to 0.3. Under random signs it stays near its start until "
+    "0.15 and then falls slowly. Under FGSM it falls steeply, below guessing soon after eps 0.1, to nearly zero at 0.2. "
+    "Narrow bands show the 95 percent intervals.",
+)
 
 # %% [markdown]
 # FGSM's curve falls *below guessing*. A guesser has no gradient to climb; the attacker does.
@@ -772,8 +856,15 @@ picture(fig, alt="Share of images that stand against eps from 0 to 0.3. Under ra
 
 # %%
 threat = ThreatModel(norm="linf", eps=BUDGET)
-stronger = pgd(model, x_test, y_test, threat, steps=20, step_size=BUDGET / 4,
-               generator=torch.Generator().manual_seed(seed))
+stronger = pgd(
+    model,
+    x_test,
+    y_test,
+    threat,
+    steps=20,
+    step_size=BUDGET / 4,
+    generator=torch.Generator().manual_seed(seed),
+)
 print(f"{threat.describe()}, {len(x_test)} test images")
 survived_fgsm = right_before & (predict(x_adv) == y_test)
 survived_pgd = right_before & (predict(stronger.x_adv) == y_test)

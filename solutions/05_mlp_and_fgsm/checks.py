@@ -1,6 +1,9 @@
 """Hidden checks of lesson 05: properties of a learner's MLP, FGSM, linearization and sweep on fresh inputs."""
 
 import torch
+from torch.nn import functional as F
+
+from sparring.models import MLP, Linear
 from sparring_grader.checks import (
     CheckFailed,
     Learner,
@@ -10,9 +13,6 @@ from sparring_grader.checks import (
     expect_tensor,
     require,
 )
-from torch.nn import functional as F
-
-from sparring.models import MLP, Linear
 
 
 def whole(generator, low, high):
@@ -169,9 +169,7 @@ def computes_the_network(learner: Learner) -> None:
     width, count = whole(learner.generator, 4, 7), whole(learner.generator, 20, 30)
     params = random_params(learner.generator, [width] * 4)
     x = torch.rand(count, width, generator=learner.generator)
-    logits = expect_tensor(
-        learner.call("mlp_logits", params, x), shape=(count, width), name="the logits"
-    )
+    logits = expect_tensor(learner.call("mlp_logits", params, x), shape=(count, width), name="the logits")
     truth = forward(params, x)
     diagnoses = [
         (truth.relu(), "You put a ReLU on the output. Logits may be negative: the last layer has none."),
@@ -227,7 +225,9 @@ def treats_each_sample_alone(learner: Learner) -> None:
         for before, after in zip(layer, layer_after, strict=True)
     )
     require(kept, "You changed the caller's weights or biases in place.")
-    alone = expect_tensor(learner.call("mlp_logits", params, x[3:4]), shape=(1, 3), name="the logits of one sample")
+    alone = expect_tensor(
+        learner.call("mlp_logits", params, x[3:4]), shape=(1, 3), name="the logits of one sample"
+    )
     expect_close(
         alone, logits[3:4], "A sample's logits change with its batch. Nothing in an MLP mixes samples.", atol=1e-4,
         name="the logits of one sample",
@@ -376,7 +376,10 @@ def leaves_the_caller_alone(learner: Learner) -> None:
         observed = learner.observe("fgsm", model.train(training), x, y, eps)
         expect_tensor(observed.value, shape=x.shape, name="x_adv")
         after = observed.args[0]
-        require(torch.equal(observed.args[1], x), "You changed the caller's x in place. Work on a copy: x.detach().clone().")
+        require(
+            torch.equal(observed.args[1], x),
+            "You changed the caller's x in place. Work on a copy: x.detach().clone().",
+        )
         require(
             all(gradient is None for gradient in after.grads.values()),
             "You left gradients on the model's weights: the owner's next training step would use them. torch.autograd.grad "
@@ -414,10 +417,19 @@ def measures_the_actual_rise(learner: Learner) -> None:
     with torch.no_grad():
         before, after = (F.cross_entropy(model(images), y, reduction="none") for images in (x, x_adv))
     diagnoses = [
-        (before - after, "The sign of the actual rise is turned round: it is the loss at x_adv minus the loss at x."),
+        (
+            before - after,
+            "The sign of the actual rise is turned round: it is the loss at x_adv minus the loss at x.",
+        ),
         (after, "You returned the loss at x_adv. The rise is its difference to the loss at x."),
-        ((after - before) / len(x), "You divided the actual rise by the number of images: each image counts alone."),
-        ((after - before).mean().expand(len(x)), "All images got the same rise: you averaged over the batch."),
+        (
+            (after - before) / len(x),
+            "You divided the actual rise by the number of images: each image counts alone.",
+        ),
+        (
+            (after - before).mean().expand(len(x)),
+            "All images got the same rise: you averaged over the batch.",
+        ),
     ]
     expect_close(
         actual, after - before, "The actual rise is not the cross-entropy at x_adv minus that at x, per image.",
@@ -465,7 +477,9 @@ def measures_without_a_trace(learner: Learner) -> None:
         all(gradient is None for gradient in after.grads.values()),
         "You left gradients on the model's weights. torch.autograd.grad with respect to the images touches no weight.",
     )
-    require(all(after.training.values()), "You changed the model's train or eval mode. Leave it as you found it.")
+    require(
+        all(after.training.values()), "You changed the model's train or eval mode. Leave it as you found it."
+    )
     flat = Linear(x[0].numel(), 4, generator=learner.generator)
     value = learner.call("loss_rise", flat, x, x_adv, y % 4)
     predicted, actual = two_results(value, "loss_rise", ("predicted", "actual"))
@@ -490,11 +504,16 @@ class World:
 
     def __init__(self, generator, *, comebacks):
         self.eps_values = sorted(
-            round(float(value), 4) for value in 0.01 + 0.3 * torch.rand(whole(generator, 3, 5), generator=generator)
+            round(float(value), 4)
+            for value in 0.01 + 0.3 * torch.rand(whole(generator, 3, 5), generator=generator)
         )
         steps, missed = len(self.eps_values), whole(generator, 3, 5)
         # Each image falls at some step; one stands to the end, one falls at once, those missed were never right.
-        falls = [0] * missed + [1, steps + 1] + [whole(generator, 1, steps + 1) for _ in range(whole(generator, 8, 14))]
+        falls = (
+            [0] * missed
+            + [1, steps + 1]
+            + [whole(generator, 1, steps + 1) for _ in range(whole(generator, 8, 14))]
+        )
         falls = torch.tensor(falls)[torch.randperm(len(falls), generator=generator)]
         self.correct = torch.arange(steps + 1) < falls[:, None]
         self.honest = self.correct.clone()
@@ -535,7 +554,9 @@ class World:
         value = learner.call("robust_curve", model, attack, self.x, self.y, self.eps_values)
         robust, success = two_results(value, "robust_curve", ("robust", "success"))
         shape = (len(self.eps_values),)
-        return expect_tensor(robust, shape=shape, name="robust"), expect_tensor(success, shape=shape, name="success")
+        return expect_tensor(robust, shape=shape, name="robust"), expect_tensor(
+            success, shape=shape, name="success"
+        )
 
 
 COMEBACK = (
@@ -626,5 +647,15 @@ def starts_each_attack_from_the_clean_images(learner: Learner) -> None:
     harmless.correct = harmless.correct[:, :1].expand_as(harmless.correct).clone()
     robust, success = harmless.ask(learner)
     clean = harmless.correct[:, 0].float().mean().expand_as(robust)
-    expect_close(robust, clean, "Under an attack that changes no prediction, robust is not the clean accuracy.", name="robust")
-    expect_close(success, torch.zeros_like(success), "An attack that changes no prediction has a success rate above 0.", name="success")
+    expect_close(
+        robust,
+        clean,
+        "Under an attack that changes no prediction, robust is not the clean accuracy.",
+        name="robust",
+    )
+    expect_close(
+        success,
+        torch.zeros_like(success),
+        "An attack that changes no prediction has a success rate above 0.",
+        name="success",
+    )
