@@ -15,22 +15,22 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import psutil
 import torch
 
 from sparring_grader import wall, wire
 from sparring_grader.checks import CheckFailed, Observed
 from sparring_grader.errors import WallError
 from sparring_grader.outputs import Outputs
+from sparring_grader.references import References
 from sparring_grader.wall import ControlGroup, Limits
-from sparring_grader.wire import Handle, Oracle
+from sparring_grader.watch import Watch, out_of_memory
+from sparring_grader.wire import Handle
 
 
 class SessionEnded(Exception):
@@ -89,7 +89,7 @@ class Session:
         """Return the value of a variable of the notebook; raises CheckFailed when it can't be had."""
         header = {"op": "get", "target": name}
         reply, tensors = self._ask(header, {}, self.limits.call_seconds, None)
-        return self._result(name, reply, tensors, Exchange(self))["value"]
+        return self._result(name, reply, tensors, References())["value"]
 
     def call(
         self,
@@ -106,8 +106,8 @@ class Session:
             CheckFailed: it raised, ran out of time, or returned what can't cross.
             SessionEnded: the session can't go on.
         """
-        exchange = Exchange(self)
-        encoder = wire.Encoder(exchange)
+        references = References()
+        encoder = wire.Encoder(references)
         header = {
             "op": "call",
             "target": encoder.value(target),
@@ -116,9 +116,9 @@ class Session:
             "kwargs": encoder.value(dict(kwargs)),
             "observe": observe,
         }
-        reply, tensors = self._ask(header, encoder.tensors, self.limits.call_seconds, None, exchange)
+        reply, tensors = self._ask(header, encoder.tensors, self.limits.call_seconds, None, references)
         name = target if isinstance(target, str) else target.type
-        parts = self._result(f"{name}.{method}" if method else name, reply, tensors, exchange)
+        parts = self._result(f"{name}.{method}" if method else name, reply, tensors, references)
         after = parts.get("args"), parts.get("kwargs")
         return Observed(
             parts.get("value"),
@@ -127,7 +127,7 @@ class Session:
         )
 
     def _result(
-        self, name: str, reply: dict[str, Any], tensors: dict[str, torch.Tensor], exchange: Exchange
+        self, name: str, reply: dict[str, Any], tensors: dict[str, torch.Tensor], references: References
     ) -> dict[str, Any]:
         operation = reply["op"]
         if operation == "timeout":
@@ -143,7 +143,7 @@ class Session:
             raise self._end("the notebook's process answered out of turn")
         try:
             return {
-                key: wire.decode(reply[key], tensors, exchange)
+                key: wire.decode(reply[key], tensors, references)
                 for key in ("value", "args", "kwargs")
                 if key in reply
             }
@@ -156,7 +156,7 @@ class Session:
         tensors: dict[str, torch.Tensor],
         seconds: float,
         outputs: Outputs | None,
-        exchange: Exchange | None = None,
+        references: References | None = None,
     ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """Send a request and read until its reply, taking outputs and oracle calls on the way."""
         if self.ended is not None:
@@ -171,9 +171,9 @@ class Session:
                 if outputs is not None:
                     outputs.add(reply)
             elif operation in ("oracle", "gradient"):
-                if exchange is None:
+                if references is None:
                     raise self._end("the notebook's process asked the grader's model out of turn")
-                self._send(*exchange.answer(reply, received))
+                self._send(*references.answer(reply, received))
             else:
                 return reply, received
 
@@ -225,7 +225,7 @@ class Session:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(self.limits.grace_seconds)
         if self._group.out_of_memory():
-            return _memory(self.limits)
+            return out_of_memory(self.limits)
         code = self._process.returncode
         how = "was closed" if code is None else f"ended with code {code}"
         if code is not None and (code < 0 or code > 128):
@@ -284,7 +284,7 @@ class Session:
         self._socket.settimeout(0.25)
         self._deadline = time.monotonic() + self.limits.start_seconds + self.limits.total_seconds
         self._until = time.monotonic() + self.limits.start_seconds
-        watch = _Watch(self._process.pid, self.limits, bool(self._group.folders), self._stop)
+        watch = Watch(self._process.pid, self.limits, bool(self._group.folders), self._stop)
         self._stack.callback(watch.stop)
         try:
             ready, _ = self._receive()
@@ -302,134 +302,6 @@ class Session:
         """Called by the watch, in its own thread: say why, and end the processes."""
         self._killed = reason
         self._kill()
-
-
-class Exchange:
-    """The references of one call: white-box models and oracles that go in, handles that come back."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._oracles: list[tuple[Oracle, list[Any]]] = []
-
-    def refer(self, value: Any) -> dict[str, Any] | None:
-        """Return the reference under which an argument crosses."""
-        if isinstance(value, Handle):
-            return {"$": "handle", "id": value.id}
-        config = getattr(value, "config", None)
-        if isinstance(value, torch.nn.Module) and isinstance(config, dict):
-            training = {name: module.training for name, module in value.named_modules()}
-            return {"$": "model", "config": config, "state": dict(value.state_dict()), "training": training}
-        if isinstance(value, Oracle) or callable(value):
-            oracle = value if isinstance(value, Oracle) else Oracle(value)
-            self._oracles.append((oracle, []))
-            number = len(self._oracles) - 1
-            return {"$": "oracle", "id": number, "name": oracle.name, "gradient": oracle.gradient}
-        return None
-
-    def resolve(self, kind: str, fields: dict[str, Any], tensors: Mapping[str, torch.Tensor]) -> Any:
-        """Only handles come back; they are numbers to us and mean something behind the wall alone."""
-        number, name = fields.get("id"), fields.get("type")
-        if kind != "handle" or not isinstance(number, int) or not isinstance(name, str):
-            raise wire.WireError(f"a reference of kind {kind[:40]!r} is not allowed here")
-        return Handle(number, name[:200])
-
-    def answer(
-        self, question: dict[str, Any], tensors: dict[str, torch.Tensor]
-    ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """Answer a call of an oracle, or of the gradient of an earlier answer."""
-        try:
-            number = question["oracle"]
-            if not isinstance(number, int) or not 0 <= number < len(self._oracles):
-                raise self._session._end("the notebook's process asked for a model that it was not given")
-            oracle, answers = self._oracles[number]
-            args = wire.decode(question["args"], tensors)
-            kwargs = wire.decode(question["kwargs"], tensors)
-            if question["op"] == "gradient":
-                value: Any = _gradient(oracle, answers, *args)
-                position = len(answers) - 1
-            else:
-                if len(answers) >= oracle.max_calls:
-                    message = f"{oracle.name} may be called {oracle.max_calls} times, and it was"
-                    return {"op": "spent", "message": message}, {}
-                value, kept = _query(oracle, args, kwargs)
-                answers.append(kept)
-                position = len(answers) - 1
-            encoder = wire.Encoder()
-            return {"op": "answer", "value": encoder.value(value), "number": position}, encoder.tensors
-        except (
-            wire.WireError,
-            wire.CannotCross,
-            KeyError,
-            TypeError,
-            ValueError,
-            RuntimeError,
-            IndexError,
-        ) as error:
-            return {"op": "refused", "message": f"{type(error).__name__}: {str(error)[:500]}"}, {}
-
-
-def _query(oracle: Oracle, args: list[Any], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-    if not oracle.gradient:
-        with torch.no_grad():
-            return oracle.fn(*args, **kwargs), None
-    leaf = args[0].detach().requires_grad_(True)
-    with torch.enable_grad():
-        value = oracle.fn(leaf, *args[1:], **kwargs)
-    return value.detach(), (leaf, value)
-
-
-def _gradient(oracle: Oracle, answers: list[Any], position: Any, upstream: Any) -> torch.Tensor:
-    if not oracle.gradient:
-        raise ValueError(f"{oracle.name} is a black box: it answers, and gives no gradient")
-    leaf, value = answers[position]
-    gradient: torch.Tensor = torch.autograd.grad(value, leaf, upstream.to(value.dtype), retain_graph=True)[0]
-    return gradient
-
-
-class _Watch:
-    """Looks at a process tree a few times a second and ends it when it outgrows its limits.
-
-    Where a control group counts the memory (`grouped`), only processes are looked at here.
-    """
-
-    def __init__(self, pid: int, limits: Limits, grouped: bool, stop: Callable[[str], None]) -> None:
-        self._pid = pid
-        self._grouped = grouped
-        self._limits = limits
-        self._end = stop
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="sparring-watch", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop looking."""
-        self._done.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._done.wait(0.2):
-            try:
-                tree = psutil.Process(self._pid).children(recursive=True)
-                if len(tree) > self._limits.processes:
-                    self._end(f"the notebook started more than {self._limits.processes} processes")
-                    return
-                if self._grouped:
-                    continue
-                memory = 0
-                for process in tree:
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        # What forked processes share counts once (PSS); asking for it is slow, so only then.
-                        one = len(tree) <= 2
-                        memory += process.memory_info().rss if one else process.memory_full_info().pss
-            except psutil.NoSuchProcess:
-                return
-            if memory > self._limits.memory + wall.SLACK:
-                self._end(_memory(self._limits))
-                return
-
-
-def _memory(limits: Limits) -> str:
-    return f"the notebook used more than {limits.memory / (1 << 30):g} GiB of memory"
 
 
 def _raised(name: str, reply: dict[str, Any]) -> str:

@@ -1,8 +1,8 @@
 """Scoring: marks are earned by functions that do what they should, and by nothing else."""
 
 import pytest
-
 from demo.cheats import CHEATS, cheated
+
 from sparring_grader.errors import LessonError, WallError
 from sparring_grader.record import Record
 from sparring_grader.scoring import Job, score, untaken
