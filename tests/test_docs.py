@@ -189,3 +189,17 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
         waiting += [(path.parent / link).resolve() for link in links if not re.match(r"[a-z]+:", link)]
     orphans = {str(path.relative_to(ROOT)) for path in PAGES} - {str(path.relative_to(ROOT)) for path in seen}
     assert orphans <= {"CHANGELOG.md"}
+
+
+def test_the_lesson_on_the_format_page_is_a_lesson() -> None:
+    """Front matter and cells of the page, put together, pass the publisher; its reference passes its check."""
+    from sparring_grader.lesson import parse
+    from sparring_grader.publish import to_release, to_source
+
+    path = ROOT / "docs" / "reference" / "lesson-format.md"
+    (front,), (cells,) = fences(path, "yaml"), fences(path, "text")
+    text = "\n".join(["# ---", *(f"# {line}" for line in front.splitlines()), "# ---", "", cells])
+    lesson = parse(text, "05_mlp_and_fgsm.py")
+    code = [cell.source for cell in to_source(lesson).cells if cell.cell_type == "code"]
+    exec(compile("\n".join(code), str(path), "exec"), {})
+    assert "NotImplementedError" in "".join(cell.source for cell in to_release(lesson).cells)
