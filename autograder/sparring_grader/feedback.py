@@ -49,16 +49,16 @@ def check_output(score: ExerciseScore) -> NotebookNode:
     if score.reason is not None:
         lines.append(_indented("The checks could not run: " + score.reason, "  "))
     for check in score.checks:
-        mark, word = _verdict(check)
+        mark, word, _ = _verdict(check, score.reason)
         title = _plain(check.title).replace("\n", " ")
         lines.append(f"  {mark} {word}  {title} ({_of(check.earned, check.points)})")
-        if check.message:
+        if check.message and check.message != score.reason:
             lines.append(_indented(check.message, " " * 12))
     return new_output("display_data", data={"text/plain": "\n".join(lines), "text/html": _check_html(score)})
 
 
 def banner(record: Record) -> NotebookNode | None:
-    """Return the cell that opens a graded notebook when something broke, was put right, or ran without a wall.
+    """Return the cell that opens a graded notebook when something broke, was noted, or ran without a wall.
 
     None when there is nothing to say.
     """
@@ -75,11 +75,7 @@ def banner(record: Record) -> NotebookNode | None:
         parts.append(_box(_BAD, f"<strong>What broke:</strong> {_inert(record.trouble)}"))
     if record.notes:
         notes = "".join(f"<li>{_inert(note)}</li>" for note in record.notes)
-        parts.append(
-            _box(
-                _CALM, f"<strong>What grading put right before it ran this notebook:</strong><ul>{notes}</ul>"
-            )
-        )
+        parts.append(_box(_CALM, f"<strong>What grading noted about this notebook:</strong><ul>{notes}</ul>"))
     if not parts:
         return None
     # One HTML block without a blank line: no Markdown reader looks for marks of its own inside of it.
@@ -234,8 +230,11 @@ def _of(earned: float, points: float) -> str:
     return f"{points_text(earned)} of {points_text(points)} point{'' if points == 1 else 's'}"
 
 
-def _verdict(check: CheckResult) -> tuple[str, str]:
-    return ("✓", "passed") if check.passed else ("✗", "failed")
+def _verdict(check: CheckResult, reason: str | None) -> tuple[str, str, str]:
+    """Return a check's mark, word and color; one that failed for the exercise's own reason has not run."""
+    if check.passed:
+        return "✓", "passed", _GOOD
+    return ("–", "not run", _CALM) if check.message == reason else ("✗", "failed", _BAD)
 
 
 def _indented(text: str, indent: str) -> str:
@@ -250,15 +249,16 @@ def _check_html(score: ExerciseScore) -> str:
     if score.reason is not None:
         parts.append(f'<div style="margin-top: 6px">The checks could not run: {_inert(score.reason)}</div>')
     if score.checks:
-        items = "".join(map(_check_item, score.checks))
+        items = "".join(_check_item(check, score.reason) for check in score.checks)
         parts.append(f'<ul style="list-style: none; margin: 6px 0 0 0; padding: 0">{items}</ul>')
     return _box(_GOOD if whole else _BAD, "".join(parts))
 
 
-def _check_item(check: CheckResult) -> str:
-    mark, word = _verdict(check)
-    color = _GOOD if check.passed else _BAD
-    message = f'<div style="margin: 2px 0 4px 24px">{_inert(check.message)}</div>' if check.message else ""
+def _check_item(check: CheckResult, reason: str | None) -> str:
+    mark, word, color = _verdict(check, reason)
+    message = ""
+    if check.message and check.message != reason:
+        message = f'<div style="margin: 2px 0 4px 24px">{_inert(check.message)}</div>'
     return (
         f'<li style="margin: 4px 0"><span style="color: {color}; font-weight: bold" aria-hidden="true">{mark}</span> '
         f"<strong>{word}</strong> · "

@@ -6,10 +6,8 @@ course's nbgrader_config.py names it in `c.HTMLExporter.filters`, which the feed
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import tempfile
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from nbgrader.coursedir import CourseDirectory
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
+from sparring_grader import files
 from sparring_grader.errors import CourseError
 
 __all__ = ["CONFIG", "harmless_markdown", "write_feedback"]
@@ -132,9 +131,8 @@ class _FeedbackCourse:
         }
         resources = {"unique_key": lesson, "output_files_dir": f"{lesson}_files", "nbgrader": names}
         html, _ = self._exporter.from_filename(str(source), resources=resources)
-        page.mkdir(parents=True, exist_ok=True)
         target = page / f"{lesson}.html"
-        _write_whole(target, html, int(str(self._converter.permissions), 8))
+        files.write(target, html, mode=int(str(self._converter.permissions), 8))
         stamp = graded / "timestamp.txt"
         if stamp.is_file():  # by it nbgrader knows whether the page is older than the submission
             shutil.copyfile(stamp, page / "timestamp.txt")
@@ -186,16 +184,3 @@ def _allowed(tag: str, name: str, value: str) -> bool:
         ("th", "scope"),
         ("span", "aria-hidden"),
     }
-
-
-def _write_whole(path: Path, text: str, mode: int) -> None:
-    """Write beside, then rename: whoever opens `path` finds the old text or the new one, never a part."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).chmod(mode)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
