@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
 from sparring_grader import frontmatter
 from sparring_grader.errors import LessonError
 from sparring_grader.frontmatter import Faults
@@ -85,7 +87,8 @@ def parse(text: str, path: Path | str, *, known: Collection[str] | None = None) 
     """
     faults = Faults(Path(path))
     front = frontmatter.read(text, faults)
-    frontmatter.check(front, faults, known)
+    if front.values:
+        frontmatter.check(front, faults, known)
     cells = [_cell(raw, line, faults) for raw, line in _split(text, faults)]
     cells = _with_checked_exercises(cells, faults)
     _check_names(cells, faults)
@@ -131,11 +134,12 @@ def _split(text: str, faults: Faults) -> Iterator[tuple[Any, int]]:
     # jupytext does not say where a cell began, so a second reading has each mark replaced by its line number.
     lines = text.splitlines()
     numbered = [_numbered(line, number) for number, line in enumerate(lines, start=1)]
-    places = jupytext.reads("\n".join(numbered) + "\n", fmt="py:percent").cells
     try:
-        cells = jupytext.reads(text, fmt="py:percent").cells
-    except ValidationError as error:
-        faults.add(_offending_line(lines), f"a mark has a value of the wrong type: {error.message}")
+        cells = jupytext.reads("\n".join(lines), fmt="py:percent").cells
+        places = jupytext.reads("\n".join(numbered), fmt="py:percent").cells
+    except (ValidationError, ValueError, yaml.YAMLError) as error:
+        reason = str(getattr(error, "message", error)).splitlines()[0]
+        faults.add(_offending_line(lines), f"jupytext can't read it: {reason}; is a value of the wrong type?")
         return
     start = 1
     for cell, place in zip(cells, places, strict=True):
