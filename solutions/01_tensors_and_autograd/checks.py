@@ -625,17 +625,18 @@ def overshooting(learner: Learner) -> tuple[torch.nn.Module, Tensor, Tensor, Ten
 
     The fourth value is where the whole step leads.
     """
-    length = 1.5
+    length = 0.3
     for _ in range(100):
         network = draw_model(learner, [8, 24, 3])
-        with torch.no_grad():
-            for parameter in network.parameters():
-                parameter.mul_(3)
-        x = torch.rand(400, 8, generator=learner.generator)
+        first = network.layers[0]
+        with torch.no_grad():  # steep, and bent close to where the pictures lie, far from the bounds
+            first.weight.mul_(10)
+            first.bias.copy_(torch.randn(24, generator=learner.generator) - first.weight.sum(dim=1) / 2)
+        x = 0.4 + 0.2 * torch.rand(400, 8, generator=learner.generator)
         y = network(x).argsort(dim=1)[:, 1]  # the second choice: no gradient has vanished
         grad = gradient(network, x, y, loss=True)
         norm = grad.norm(dim=1, keepdim=True)
-        whole = (x + length * grad / norm.clamp_min(1e-12)).clamp(0, 1)
+        whole = x + length * grad / norm.clamp_min(1e-12)
         change = losses(network, whole, y) - losses(network, x, y)
         falls = ((change < -1e-3) & (norm.flatten() > 0.05)).nonzero().flatten()[:6]
         rises = ((change > 1e-3) & (norm.flatten() > 0.05)).nonzero().flatten()[:6]
@@ -653,6 +654,8 @@ def every_loss_rises_even_where_the_whole_step_overshoots(learner: Learner) -> N
     moved = expect_tensor(
         learner.call("raise_loss", network, x, y, length), shape=x.shape, name="the moved pictures"
     )
+    too_far = "Some picture moved by more than `length`: divide each picture's gradient by its own L2 norm."
+    require((moved - x).norm(dim=1).max() <= length + 1e-4, too_far)
     stayed = int((moved == x).all(dim=1).sum())
     require(
         stayed == 0,
