@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from mirror import Mirror
 
 from sparring.data.catalog import Archive
 from sparring.data.fetch import fetch, wrong_checksum
+from sparring.data.lock import only_one
 from sparring.data.progress import plain_bar, progress_bar
 from sparring.errors import DataError
 
@@ -200,6 +202,30 @@ def test_four_at_once_end_with_one_good_file(tmp_path: Path) -> None:
     assert len(mirror.asked) == 1
     assert wrong_checksum(tmp_path / "toy.gz", wanted) is None
     assert [entry.name for entry in tmp_path.iterdir()] == ["toy.gz"]
+
+
+def test_a_lock_lets_one_in_at_a_time(tmp_path: Path) -> None:
+    """Six threads, forty turns each, never two inside; the lock file is gone at the end."""
+    inside, most, turns = 0, 0, 0
+
+    def take_turns() -> None:
+        nonlocal inside, most, turns
+        for _ in range(40):
+            with only_one(tmp_path / "lock"):
+                inside += 1
+                most = max(most, inside)
+                time.sleep(0.0005)  # long enough for another thread to walk in, if it could
+                turns += 1
+                inside -= 1
+
+    threads = [threading.Thread(target=take_turns) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (most, turns, inside) == (1, 240, 0)
+    if sys.platform != "win32":
+        assert list(tmp_path.iterdir()) == []
 
 
 FULL_DISK = """
