@@ -35,7 +35,7 @@ def frozen(model: Model) -> Iterator[None]:
             "the model is in train mode; it is attacked in eval mode and put back afterwards. "
             "Call model.eval() first to say that this is what you want",
             UserWarning,
-            stacklevel=5,
+            stacklevel=6,  # past this generator, the attack's context and contextlib, twice
         )
     free = [weight for weight in weights if weight.requires_grad and weight.is_leaf]
     with evaluating(model):

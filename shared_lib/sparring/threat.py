@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sparring.errors import InputError, ThreatError
 from sparring.inputs import check_samples
-from sparring.projections import PROJECTIONS, exact_dtype, frame, land, norms, stretch_to_radius
+from sparring.projections import PROJECTIONS, Frame, exact_dtype, frame, land, norms, stretch_to_radius
 from sparring.randomness import draw_seed, given_or_zero, unit_ball
 
 NORMS = tuple(PROJECTIONS)
@@ -102,9 +102,7 @@ class ThreatModel:
         elif self.norm == "l2":
             delta = stretch_to_radius(slope, ball, limit=math.inf)
         else:
-            order, room, before = fill_order(slope, ball.low, ball.high)
-            filled = torch.minimum(room, (ball.radius - before).clamp_min(0))
-            delta = torch.zeros_like(slope).scatter(1, order, filled) * slope.sign()
+            delta = _fill(slope, ball)
         x_adv = land(delta, x, self.bounds)
         return PROJECTIONS[self.norm](x_adv, x, self.radii(x), self.bounds)
 
@@ -149,13 +147,14 @@ class ThreatModel:
             )
 
 
-def fill_order(slope: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return which coordinates to use in what order, how far each can go, and what those before it use up."""
-    room = torch.where(slope > 0, high, -low).masked_fill(slope == 0, 0.0)
+def _fill(slope: Tensor, ball: Frame) -> Tensor:
+    """Spend the radius on the coordinates with the largest slope, on each as far as the bounds have room."""
+    room = torch.where(slope > 0, ball.high, -ball.low).masked_fill(slope == 0, 0.0)
     order = slope.abs().sort(dim=1, descending=True, stable=True).indices
     room = room.gather(1, order)
     before = torch.cat([torch.zeros_like(room[:, :1]), room.cumsum(1)[:, :-1]], dim=1)
-    return order, room, before
+    filled = torch.minimum(room, (ball.radius - before).clamp_min(0))
+    return torch.zeros_like(slope).scatter(1, order, filled) * slope.sign()
 
 
 def _valid_eps(eps: object) -> float | Tensor:

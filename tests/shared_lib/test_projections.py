@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
+
 from sparring.projections import PROJECTIONS, project_l1, project_l2
 
 ORDERS = {"linf": float("inf"), "l2": 2, "l1": 1}

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from sparring import SparringError, ThreatModel
 from sparring.errors import InputError, ThreatError
 

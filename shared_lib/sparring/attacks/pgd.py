@@ -10,7 +10,7 @@ from sparring.inputs import Model
 from sparring.objectives import Objective, cross_entropy
 from sparring.projections import PROJECTIONS
 from sparring.randomness import given_or_zero
-from sparring.threat import ThreatModel, fill_order
+from sparring.threat import ThreatModel
 
 
 def pgd(
@@ -27,12 +27,13 @@ def pgd(
     objective: Objective = cross_entropy,
     generator: torch.Generator | None = None,
 ) -> AttackResult:
-    """Climb the objective by steps of steepest ascent, each projected back into the threat model around x.
+    """Climb the objective by gradient steps, each projected back into the threat model around x.
 
-    Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018, section 2.1. The step is
-    steepest ascent in the threat model's own norm, of length `step_size` (a number, or shape (n,); 2.5 eps / steps if
-    None). Of all points visited in all restarts, each sample keeps the best: first a success, then the higher
-    objective.
+    Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018, section 2.1. A step
+    moves every coordinate by `step_size` (linf), or the sample by that distance (l2), or the coordinate with the
+    largest gradient by it and the others in proportion (l1). It is a number or has shape (n,); None means
+    2.5 eps / steps. Of all points visited in all restarts, each sample keeps the best: first a success, then the
+    higher objective.
 
     `x` has shape (n, ...), in the threat model's units; `y` and `targets` are int64 of shape (n,). One number per
     restart is drawn from `generator`, and a sample's start depends on it and on that sample only; without a generator
@@ -57,7 +58,7 @@ def pgd(
             for _ in range(steps):
                 answer, gradient = query.gradient(x_adv)
                 best, best_answer = _better(best, best_answer, x_adv, answer)
-                x_adv = project(x_adv + _ascend(gradient, x_adv, length, threat), x, radii, threat.bounds)
+                x_adv = project(x_adv + _ascend(gradient, length, threat.norm), x, radii, threat.bounds)
             best, best_answer = _better(best, best_answer, x_adv, query.value(x_adv))
         return report(best, x, best_answer, threat, query)
 
@@ -75,27 +76,20 @@ def _better(best: Tensor, held: Answer, x_adv: Tensor, answer: Answer) -> tuple[
     )
 
 
-def _ascend(gradient: Tensor, x_adv: Tensor, length: Tensor, threat: ThreatModel) -> Tensor:
-    """Return the step of steepest ascent in the threat model's norm, in the shape of the gradient.
+def _ascend(gradient: Tensor, length: Tensor, norm: str) -> Tensor:
+    """Return the step: for linf and l2 steepest ascent, of the given length in that norm.
 
-    For l1, steepest ascent moves the one coordinate with the largest gradient, as long as the bounds have room for
-    it there. Here as many are moved as it takes to spend the length within the bounds, in the order of their
-    gradients. All of these, also those without room, are pushed by the whole length: the projection then takes the
-    budget from the other coordinates, so that a linear objective's worst case is a fixed point.
+    For l1, steepest ascent would move one coordinate at a time. Along the whole gradient the projection, which keeps
+    the largest coordinates, does the choosing; there the coordinate with the largest gradient moves by the length.
+    In each norm a linear objective's worst case is a fixed point of step and projection.
     """
     slope = gradient.flatten(1)
-    # Scaled first, since the squares of a small gradient underflow.
-    slope = slope / slope.abs().amax(1, keepdim=True).clamp_min(torch.finfo(slope.dtype).tiny)
-    if threat.norm == "linf":
-        step = slope.sign()
-    elif threat.norm == "l2":
-        step = slope / torch.linalg.vector_norm(slope, dim=1, keepdim=True).clamp_min(1e-12)
-    else:
-        low, high = threat.bounds
-        rows = x_adv.flatten(1)
-        order, _, before = fill_order(slope, low - rows, high - rows)
-        used = torch.zeros_like(slope, dtype=torch.bool).scatter(1, order, before < length)
-        step = slope.sign() * used
+    # Scaled to a largest value of 1, since the squares of a small gradient underflow.
+    step = slope / slope.abs().amax(1, keepdim=True).clamp_min(torch.finfo(slope.dtype).tiny)
+    if norm == "linf":
+        step = step.sign()
+    elif norm == "l2":
+        step = step / torch.linalg.vector_norm(step, dim=1, keepdim=True).clamp_min(1e-12)
     return (length * step).reshape(gradient.shape)
 
 

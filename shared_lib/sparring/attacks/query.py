@@ -34,7 +34,9 @@ class Query:
     """A model as one attack sees it: its goal, and how often it was asked."""
 
     def __init__(self, model: Model, y: Tensor, targets: Tensor | None, objective: Objective) -> None:
-        self.model, self.y, self.targets, self.objective = model, y, targets, objective
+        self.model, self.objective = model, objective
+        self.y = _ordinary(y)
+        self.targets = None if targets is None else _ordinary(targets)
         self.forwards = 0
         self.backwards = 0
 
@@ -87,6 +89,11 @@ class Query:
         check_range(self.y, classes)
         if self.targets is not None:
             check_range(self.targets, classes, "targets")
+
+
+def _ordinary(labels: Tensor) -> Tensor:
+    """Return labels that autograd can keep, also if they were made in inference mode."""
+    return labels.clone() if labels.is_inference() else labels
 
 
 @contextmanager
