@@ -23,7 +23,7 @@ help: ## Show this list
 	done
 
 demo: $(READY)-instructor ## Show the whole path: publish, hand in, grade, report
-	$(BIN)/python demo/demo.py
+	$(BIN)/python -m demo
 
 test: lint ## Run lint and every test
 	$(BIN)/python -m pytest $(PYTEST)
