@@ -25,7 +25,7 @@
 # %% [markdown]
 # # Multilayer perceptrons and FGSM: one step on the linearization
 #
-# You build a neural network from two matrix products and a kink. You train it on handwritten digits. Then you
+# You build a neural network from matrix products and a kink. You train it on handwritten digits. Then you
 # break it with a single gradient.
 #
 # **The rules of engagement for this lesson.** The attacker knows the network and its weights (*white box*). The
@@ -68,14 +68,13 @@ def expect_shape(tensor, shape, name):
 # %% [markdown]
 # ## Predict first
 #
-# In a few minutes you will have a network that reads about 95 of 100 test digits correctly. Two parties then change
-# **every** pixel of every test image by `eps = 0.1`:
+# In a few minutes you will have a network that reads about 95 of 100 test digits correctly. Two parties then push
+# **every** pixel of every test image by `eps = 0.1` (and cut off what falls below 0 or rises above 1):
 #
 # - **Noise** tosses a coin for each pixel: up or down.
 # - **FGSM** computes one gradient, and picks up or down for each pixel from its sign.
 #
-# The size of the change is the same. You could hardly tell the two from each other by eye. How many of 100
-# images does the network still read correctly? Write both guesses down now, *before* you read on. A guess that
+# The size of the push is the same. How many of 100 images does the network still read correctly? Write both guesses down now, *before* you read on. A guess that
 # turns out wrong is worth more to your memory than an answer you only read.
 
 # %%
@@ -104,7 +103,7 @@ guess_fgsm = None
 # for ever. Random weights break the symmetry. Biases may start at zero.
 #
 # *Scale.* Take one layer with $n$ inputs (its **fan-in**), zero biases and independent weights, symmetric around 0,
-# with variance $\sigma^2$. For a unit's value $a = \sum_i w_i h_i$ before the ReLU,
+# with variance $\sigma^2$. For a unit's value $a = \sum_i w_i h_i$ before the ReLU, averaged over the draw of the weights,
 #
 # $$\mathbb{E}[a^2] = n\,\sigma^2\,\overline{h^2}, \qquad \mathbb{E}[\max(0, a)^2] = \tfrac12\, \mathbb{E}[a^2],$$
 #
@@ -139,11 +138,12 @@ guess_fgsm = None
 #
 # ### Why noise is so much weaker
 #
-# A random sign $\xi_i$ for each pixel gives $g \cdot \varepsilon\xi$ with mean 0 and standard deviation
-# $\varepsilon \|g\|_2$. FGSM gets $\varepsilon \|g\|_1$. The ratio $\|g\|_1 / \|g\|_2$ can be as large as
+# Leave the clamp aside. A random sign $\xi_i$ for each pixel gives $g \cdot \varepsilon\xi$, with mean 0 and standard
+# deviation $\varepsilon \|g\|_2$. FGSM gets $\varepsilon \|g\|_1$. The ratio $\|g\|_1 / \|g\|_2$ can be as large as
 # $\sqrt d$, which is 28 for an image of $d = 784$ pixels. Many small pushes, all in the right direction, add up.
-
-# %% [markdown]
+#
+# ### Symbols
+#
 # | symbol | meaning | name in code | shape |
 # |---|---|---|---|
 # | $x$ | a batch of images, in $[0, 1]$ | `x` | `(n, 1, 28, 28)` |
@@ -186,7 +186,7 @@ tiny_x = torch.tensor([[0.6, 0.3]], requires_grad=True)
 tiny_before = tiny_loss(tiny_x)
 (tiny_gradient,) = torch.autograd.grad(tiny_before.sum(), tiny_x)
 tiny_eps = 0.15
-tiny_adv = (tiny_x.detach() + tiny_eps * tiny_gradient.sign()).clamp(0, 1)
+tiny_adv = torch.tensor([[0.6 - tiny_eps, 0.3 + tiny_eps]])  # by hand, from the signs (-, +)
 tiny_rise = (tiny_loss(tiny_adv) - tiny_before).item()
 
 print(f"gradient              {[round(value, 3) for value in tiny_gradient[0].tolist()]}")
@@ -227,7 +227,7 @@ ax.set(
     xlabel="first pixel (0 black, 1 white)",
     ylabel="second pixel (0 black, 1 white)",
     aspect="equal",
-    title="The box of allowed images, the gradient, and FGSM's corner",
+    title="The allowed box, the gradient, FGSM's corner",
 )
 picture(
     fig,
@@ -252,7 +252,7 @@ picture(
 # %%
 data = load("mnist", full=profile == "full", seed=seed)
 x_train, y_train = data.x_train.to(device), data.y_train.to(device)
-x_test, y_test = data.x_test[:2000].to(device), data.y_test[:2000].to(device)
+x_test, y_test = data.x_test.to(device), data.y_test.to(device)
 print(
     f"train {tuple(x_train.shape)}, test {tuple(x_test.shape)}, pixels from {x_train.min():g} to {x_train.max():g}"
 )
@@ -410,8 +410,8 @@ ax.legend()
 picture(
     fig,
     alt="Size of the values against the layer, on a logarithmic axis, for three weight variances. With 2 over fan-in the "
-    "line stays flat. With 1 over fan-in it falls about a thousandfold over 20 layers, with 4 over fan-in it rises "
-    "about a thousandfold. Each line follows its dashed prediction.",
+    "line stays flat. With 1 over fan-in it falls several hundredfold over 20 layers, with 4 over fan-in it rises "
+    "several hundredfold. Each line stays close to its dashed prediction.",
 )
 
 # %% [markdown]
@@ -523,9 +523,13 @@ assert all(p.grad is None or not p.grad.any() for p in model.parameters()), (
     "you left gradients on the weights"
 )
 assert few_adv.min() >= 0 and few_adv.max() <= 1, "right shape, wrong values: some pixels left [0, 1]"
-assert (few_adv - few).abs().max() <= BUDGET + 1e-6, (
-    "right shape, wrong values: some pixel moved by more than eps"
+moved = (few_adv - few).abs()
+assert moved.max() <= BUDGET + 1e-6, "right shape, wrong values: some pixel moved by more than eps"
+typical_move = moved[(few > BUDGET) & (few < 1 - BUDGET)].median().item()
+assert abs(typical_move - BUDGET) < 1e-4, (
+    f"right shape, wrong values: a gray pixel typically moved by {typical_move:.4f}. With room on both sides it moves by eps"
 )
+assert torch.equal(fgsm(model, few, few_labels, 0.0), few), "eps=0 should return the images as they were"
 rise = F.cross_entropy(model(few_adv), few_labels) - F.cross_entropy(model(few), few_labels)
 assert rise > 0, "right shape, wrong values: the loss fell. An attack climbs the loss"
 
@@ -549,34 +553,34 @@ right_before = predict(x_test) == y_test
 # %% tags=["show"]
 fooled = right_before & (predict(x_adv) != y_test)
 chosen = [int(((y_test == digit) & fooled).nonzero()[0]) for digit in y_test[fooled].unique()[:6].tolist()]
-fig = Figure(figsize=(1.5 * len(chosen) + 1, 5.4))
-rows = fig.subplots(3, len(chosen), squeeze=False)
+titles = ("clean", f"FGSM × {1 / BUDGET:.0f}", "after FGSM", "after noise")
+fig = Figure(figsize=(1.5 * len(chosen) + 1, 7.4))
+rows = fig.subplots(4, len(chosen), squeeze=False)
 for column, index in enumerate(chosen):
-    clean_image, adv_image = x_test[index, 0].cpu(), x_adv[index, 0].cpu()
-    for row, image in ((0, clean_image), (2, adv_image)):
-        batch = image[None, None].to(device)
-        share = model(batch).softmax(dim=1).max().item()
-        rows[row, column].imshow(image, cmap="gray", vmin=0, vmax=1)
-        rows[row, column].set_title(f"reads {predict(batch).item()}, {share:.0%}", fontsize=10)
-    rows[1, column].imshow(adv_image - clean_image, cmap="PuOr", vmin=-BUDGET, vmax=BUDGET)
+    rows[1, column].imshow((x_adv - x_test)[index, 0].cpu(), cmap="PuOr", vmin=-BUDGET, vmax=BUDGET)
+    for row, images in ((0, x_test), (2, x_adv), (3, x_noise)):
+        probabilities = model(images[index : index + 1]).softmax(dim=1)[0]
+        rows[row, column].imshow(images[index, 0].cpu(), cmap="gray", vmin=0, vmax=1)
+        rows[row, column].set_title(f"reads {probabilities.argmax()}, {probabilities.max():.0%}", fontsize=10)
 for ax in rows.flat:
     ax.set(xticks=[], yticks=[])
-for ax, label in zip(
-    rows[:, 0], ("clean", f"change, magnified {1 / BUDGET:.0f}×", "adversarial"), strict=True
-):
-    ax.set_ylabel(label)
-fig.suptitle(f"FGSM, eps = {BUDGET} of the gray range, with the network's reading and its confidence")
+for ax, title in zip(rows[:, 0], titles, strict=True):
+    ax.set_ylabel(title)
+fig.suptitle(f"eps = {BUDGET} of the gray range, with the network's reading and its confidence")
 picture(
     fig,
-    alt="A grid of digits. Top row: clean images, each read correctly. Middle row: the change that FGSM made, "
-    "magnified, a speckle of orange and purple pixels that resembles no digit. Bottom row: the adversarial images, "
-    "still plain to a person, each read as another digit, often with high confidence.",
+    alt="A grid of digits. First row: clean images, each read correctly. Second row: the change that FGSM made, magnified: "
+    "orange, darker, along the strokes; purple, lighter, in specks and blots over the background. Third row: the "
+    "images after FGSM, gray-speckled, still plain to a person, each read as another digit. Last row: the same images "
+    "after coin noise, speckled as strongly, nearly all still read correctly.",
 )
 
 # %% [markdown]
-# The coin and FGSM use the same budget on nearly the same pixels. One pays almost nothing, the other takes most
-# of the accuracy away. The theory said how far apart they are: $\|g\|_1$ against $\|g\|_2$. Measure it. The middle
-# row also shows the clamp. On black pixels FGSM can only go up, and where it wanted to go down there is no change.
+# The last two rows look alike to you, and not to the network. The coin costs almost nothing, FGSM takes most of
+# the accuracy away. The theory said how far apart they are: $\|g\|_1$ against $\|g\|_2$. The next cell measures it.
+#
+# The second row shows the clamp at work. Purple pixels got lighter, orange ones darker. On a black background FGSM
+# can only go up; where it wanted to go down, nothing changes (white). On the strokes it can mostly go down.
 
 # %%
 probe = x_test.clone().requires_grad_(True)
@@ -591,7 +595,7 @@ print(
 # ### Exercise 4: how good is the tangent?
 # *Difficulty: ●●○ · 12 minutes*
 #
-# FGSM trusts the tangent. Does the tangent deserve it? **Predict again:** at `eps = 0.1`, for the typical image, how
+# FGSM trusts the tangent. Does the tangent deserve it? **Predict again:** at `eps = 0.1`, for the typical (median) image, how
 # much of the loss's rise does the tangent foresee? (a) nearly all of it, (b) about half, (c) less than a tenth.
 #
 # Write `loss_rise(model, x, x_adv, y)`. Return two detached tensors of shape `(n,)`:
@@ -697,7 +701,7 @@ for ax, values, at_x, name in zip(fig.subplots(1, 2), along, loss_and_margin(pro
     ax.plot(steps.cpu(), values, color=COLORS["blue"], label="along FGSM's direction")
     ax.plot(steps.cpu(), tangent, "--", color=COLORS["vermilion"], label="tangent at the image")
     ax.axvline(BUDGET, color="gray", linewidth=1, linestyle=":")
-    ax.set(xlabel="step length (linf, gray range 0 to 1)", ylabel=name)
+    ax.set(xlabel="step length (linf, gray range 0 to 1)", ylabel=name, xticks=[0, 0.05, 0.1, 0.15, 0.2])
     ax.legend()
 fig.suptitle(
     f"A typical {label}: the loss leaves its tangent, the margin hardly does (dotted: eps = {BUDGET})"
@@ -710,19 +714,30 @@ picture(
 )
 
 # %% [markdown]
-# **Read it.** For a confident network $p_y \approx 1$, so the loss is almost flat at $x$: its slope carries the factor
-# $1 - p_y$. The margin has no such factor. An MLP of ReLUs is *piecewise linear*: between kinks each logit is exactly
-# affine in the image (Montúfar et al. 2014, [arXiv:1402.1869](https://arxiv.org/abs/1402.1869)). The linear step
-# moves the logits about as planned, and the loss, a convex function of the logits, then bends upward.
+# **Read it.** Write $p = \operatorname{softmax}(z)$. The gradient of the loss is
+# $g = \sum_{k \ne y} p_k\,(\nabla z_k - \nabla z_y)$, and these $p_k$ add up to $1 - p_y$. For a confident network that
+# is almost 0, so the loss is almost flat at $x$. The margin has no such factor. And an MLP of ReLUs is *piecewise linear*: between
+# kinks each logit is exactly affine in the image (Montúfar et al. 2014, [arXiv:1402.1869](https://arxiv.org/abs/1402.1869)).
+# So the step moves the logits about as planned, and the loss, a convex function of the logits, then bends upward.
 #
 # This also gives a small theorem. As long as no ReLU switches on the way, $\ell$ is a convex function of an affine
 # map, hence convex, hence **never below its tangent**. The cell before the picture counts how many images obey.
 # The others crossed a kink.
 #
-# One warning. If $p_y$ rounds to 1, the gradient is *exactly* zero and FGSM does not move. That is a flat loss, not a
-# robust network. Lessons 03 and 16 come back to it.
+# **One warning.** Multiply all logits by 1000. No prediction changes, so the network is exactly as easy to fool. But the $p_k$
+# of the other classes now round to 0 for many images, and their gradient is *exactly* zero. Watch FGSM.
+
+# %%
+x_loud = fgsm(lambda images: 1000 * model(images), x_test, y_test, BUDGET)
+stuck = (x_loud == x_test).flatten(1).all(dim=1)
+print(f"linf, eps = {BUDGET}; images that FGSM did not move at all: {stuck.float().mean():.1%}")
+show_share("FGSM", predict(x_adv) == y_test)
+show_share("FGSM, logits times 1000", predict(x_loud) == y_test)
 
 # %% [markdown]
+# The higher number is no robustness. The very images that broke the network before break it still: the attack went
+# blind. Lesson 16 is about defenses that are nothing else.
+#
 # ### Exercise 5: an honest sweep over eps
 # *Difficulty: ●●● · 20 minutes*
 #
@@ -846,7 +861,9 @@ picture(
 )
 
 # %% [markdown]
-# FGSM's curve falls *below guessing*. A guesser has no gradient to climb; the attacker does.
+# FGSM's curve falls *below guessing*: the attacker does not make the network forget, but steers it. The sweep's
+# noise costs a little more than the single run above. It counts an image as lost if *one* smaller eps broke it. That
+# is the price of honest bookkeeping, and it can only favor the attacker.
 #
 # ### One step is not the best step
 #
@@ -992,3 +1009,4 @@ print(f"images that survived PGD and fell to FGSM: {(survived_pgd & ~survived_fg
 # **Further reading.** Goodfellow, Shlens, Szegedy, *Explaining and Harnessing Adversarial Examples* (2015). He et al.,
 # *Delving Deep into Rectifiers* (2015). Goodfellow, Bengio, Courville, *Deep Learning* (2016), section 8.4 on initialization.
 # Carlini et al., *On Evaluating Adversarial Robustness* (2019), [arXiv:1902.06705](https://arxiv.org/abs/1902.06705).
+# Wilson, *Probable Inference, the Law of Succession, and Statistical Inference* (1927).
