@@ -1,5 +1,6 @@
 """A training loop that gives the same weights for the same generator."""
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,10 +11,11 @@ from torch.nn import functional as F
 
 from sparring.errors import InputError, ModelError
 from sparring.guard import evaluating
-from sparring.inputs import check_labels, check_logits, check_range
+from sparring.inputs import check_labels, check_logits, check_model, check_range, check_samples
 from sparring.randomness import given_or_zero
 
 Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
+_ANY = (-math.inf, math.inf)
 
 
 @dataclass
@@ -45,6 +47,7 @@ def fit(
     al., ICLR 2018); it is called with the model in eval mode. `progress` writes a line per epoch to standard output.
     Raises InputError for data that doesn't fit, ModelError when the loss is no longer finite.
     """
+    check_samples(x, _ANY)
     check_labels(y, x)
     if len(x) == 0:
         raise InputError("x holds no samples; training needs one at least")
@@ -55,8 +58,10 @@ def fit(
         raise InputError(f"lr is {lr!r}; it must be above 0")
     generator = given_or_zero(generator)
     device = _device(model, x)
+    first = x[:1].to(device)
+    check_model(model, first)
     with evaluating(model), torch.no_grad():
-        check_range(y, check_logits(model(x[:1].to(device)), 1))
+        check_range(y, check_logits(model(first), 1))
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, weight_decay=weight_decay)
     history = History()
     for epoch in range(epochs):
