@@ -74,8 +74,9 @@ def expect_shape(tensor, shape, name):
 # - **Noise** tosses a coin for each pixel: up or down.
 # - **FGSM** computes one gradient, and picks up or down for each pixel from its sign.
 #
-# The size of the push is the same. How many of 100 images does the network still read correctly? Write both guesses down now, *before* you read on. A guess that
-# turns out wrong is worth more to your memory than an answer you only read.
+# The size of the push is the same. How many of 100 images does the network still read correctly? Write both guesses
+# down now, *before* you read on. A guess that turns out wrong is worth more to your memory than an answer you only
+# read.
 
 # %%
 guess_noise = None  # for example 70
@@ -514,6 +515,7 @@ def fgsm(model, x, y, eps):
 
 # %% check="fgsm" points=6
 few, few_labels = x_test[:64].clone(), y_test[:64]
+model.eval().zero_grad()  # whatever an earlier try left behind
 few_adv = fgsm(model, few, few_labels, BUDGET)
 expect_shape(few_adv, tuple(few.shape), "x_adv")
 assert not few_adv.requires_grad, "x_adv still hangs on a graph: detach the images before you add the step"
@@ -522,6 +524,7 @@ assert not few.requires_grad, "you switched on requires_grad on the caller's x: 
 assert all(p.grad is None or not p.grad.any() for p in model.parameters()), (
     "you left gradients on the weights"
 )
+assert not model.training, "you switched the model to train mode"
 assert few_adv.min() >= 0 and few_adv.max() <= 1, "right shape, wrong values: some pixels left [0, 1]"
 moved = (few_adv - few).abs()
 assert moved.max() <= BUDGET + 1e-6, "right shape, wrong values: some pixel moved by more than eps"
@@ -759,7 +762,8 @@ show_share("FGSM, logits times 1000", predict(x_loud) == y_test)
 # <details><summary>Hint 2: a step</summary>
 #
 # Start with the images that are read correctly without attack, and count them. For each eps combine what stands
-# with what survives, using `&`. The two shares have the same numerator's complement but different denominators.
+# with what survives, using `&`. `robust` counts what stands and divides by all images. `success` counts what fell and
+# divides by the images that were read correctly at first.
 # </details>
 # <details><summary>Hint 3: nearly the code</summary>
 #
@@ -794,15 +798,22 @@ def robust_curve(model, attack, x, y, eps_values):
 
 
 # %% check="robust_curve" points=4
-# Four "images" of one pixel. The toy network reads class 1 above 0.5; the toy attack breaks some and spares others.
+# Four "images" of one pixel. The toy network reads class 1 above 0.5. The toy attack follows a table: eps, image, result.
 toy_x, toy_y = torch.tensor([[0.9], [0.8], [0.7], [0.6]]), torch.tensor([1, 1, 1, 0])
-toy_after = {0.1: [0.9, 0.8, 0.2, 0.2], 0.2: [0.9, 0.1, 0.9, 0.6]}
+toy_table = {0.1: {0.9: 0.9, 0.8: 0.8, 0.7: 0.2, 0.6: 0.2}, 0.2: {0.9: 0.9, 0.8: 0.1, 0.7: 0.7, 0.6: 0.6}}
+
+
+def toy_attack(images, labels, eps):
+    """Look up what becomes of each image."""
+    pixels = [round(pixel, 1) for pixel in images.flatten().tolist()]
+    assert all(pixel in toy_table[eps] for pixel in pixels), (
+        "start each attack from x, not from an earlier attack's images"
+    )
+    return torch.tensor([[toy_table[eps][pixel]] for pixel in pixels])
+
+
 tried = robust_curve(
-    lambda images: torch.cat([0.5 - images, images - 0.5], dim=1),
-    lambda images, labels, eps: torch.tensor(toy_after[eps])[:, None],
-    toy_x,
-    toy_y,
-    [0.1, 0.2],
+    lambda images: torch.cat([0.5 - images, images - 0.5], dim=1), toy_attack, toy_x, toy_y, [0.1, 0.2]
 )
 assert isinstance(tried, tuple) and len(tried) == 2, "robust_curve should return two tensors: robust, success"
 expect_shape(tried[0], (2,), "robust")
