@@ -25,7 +25,7 @@
 #   - id: AML.T0043.000
 #     name: White-Box Optimization
 # minutes: 110
-# seconds: 5
+# seconds: 6
 # points: 24
 # ---
 
@@ -69,9 +69,10 @@ matplotlib.rcParams.update(figures.STYLE)
 # You do this in two ways:
 #
 # - **Random**: the direction of $\delta$ is drawn at random.
-# - **Backward**: the direction of $\delta$ comes from one backward pass through the network. Nothing is tried out.
+# - **Backward**: the direction of $\delta$ comes from one backward pass through the network.
 #
-# What share of the test pictures does the network still read correctly?
+# Pixels that would leave the range from 0 (white) to 1 (black) are clamped. What share of the test pictures does
+# the network still read correctly?
 #
 # | | random | backward |
 # |---|---|---|
@@ -80,7 +81,8 @@ matplotlib.rcParams.update(figures.STYLE)
 # | **c** | 97 % | 10 % |
 # | **d** | 50 % | 10 % |
 #
-# Commit before you read on: write your letter into the next cell. You find out near the end, with code of your own.
+# Commit before you read on: write your letter into the next cell. You find out near the end, with code of your
+# own.
 
 # %%
 my_prediction = ""  # "a", "b", "c" or "d"
@@ -91,9 +93,9 @@ my_prediction = ""  # "a", "b", "c" or "d"
 # ### The loss is one number
 #
 # A **tensor** is a block of numbers with a shape. Put $n$ examples of $d$ features into one tensor $x$ of shape
-# $(n, d)$. Row $x_i$ is example $i$. Its class $y_i$ is one of $c$ classes. A linear model turns each row into $c$
-# scores, the **logits** $z_i$. Softmax turns logits into probabilities $p_i$. The cross-entropy $\ell_i$ is small
-# when the right class gets a high probability. The **loss** $L$ is the mean:
+# $(n, d)$. Row $x_i$ is example $i$. Its class $y_i$ is one of $c$ classes. A linear model turns each row into
+# $c$ scores, the **logits** $z_i$. Softmax turns logits into probabilities $p_i$. The cross-entropy $\ell_i$ is
+# small when the right class gets a high probability. The **loss** $L$ is the mean:
 #
 # $$z = xW^\top + b, \qquad p_{ik} = \frac{e^{z_{ik}}}{\sum_j e^{z_{ij}}}, \qquad \ell_i = -\log p_{i y_i},
 # \qquad L = \frac{1}{n}\sum_i \ell_i. \tag{1}$$
@@ -103,14 +105,14 @@ my_prediction = ""  # "a", "b", "c" or "d"
 # Computing $L$ takes many small operations. Draw each result as a node, with an arrow to every node made from it.
 # This is the **graph**. Its **leaves** are the nodes that no operation made: the weights, and the inputs too.
 #
-# Write $\bar v = \partial L / \partial v$: how fast $L$ changes when $v$ does. If $v$ feeds several nodes $u$, each
-# of them carries a share:
+# Write $\bar v = \partial L / \partial v$: how fast $L$ changes when $v$ does. If $v$ feeds several nodes $u$,
+# each of them carries a share:
 #
 # $$\bar L = 1, \qquad \bar v = \sum_{u \text{ made from } v} \bar u\,\frac{\partial u}{\partial v}. \tag{2}$$
 #
 # Start at $L$ and walk against the arrows. When you reach $v$, every $\bar u$ it needs is known. One **backward
-# pass** visits each node once and gives the gradient at every leaf. Its cost is a small constant times the cost of
-# computing $L$, however many leaves there are (Griewank and Walther, 2008).
+# pass** visits each node once and gives the gradient at every leaf. Its cost is a small constant times the cost
+# of computing $L$, however many leaves there are (Griewank and Walther, 2008).
 #
 # ### Two kinds of leaves
 #
@@ -119,9 +121,9 @@ my_prediction = ""  # "a", "b", "c" or "d"
 # $$\bar z_{ik} = \frac{p_{ik} - [k = y_i]}{n}, \qquad \bar W = \bar z^\top x, \qquad \bar b = \sum_i \bar z_i,
 # \qquad \bar x = \bar z\,W, \tag{3}$$
 #
-# where $[k = y_i]$ is 1 if $k$ is the right class and 0 otherwise. All three contain the same $\bar z$. The graph does
-# not know which leaf you are going to move. Training moves the weights **down**, at a rate $\eta$. An attack moves an
-# input **up**, by a length $t$:
+# where $[k = y_i]$ is 1 if $k$ is the right class and 0 otherwise. All three contain the same $\bar z$. The graph
+# does not know which leaf you are going to move. Training moves the weights **down**, at a rate $\eta$. An attack
+# moves an input **up**, by a length $t$:
 #
 # $$W \leftarrow W - \eta\,\bar W, \qquad x_i \leftarrow x_i + t\,\frac{g_i}{\lVert g_i \rVert}, \qquad
 # g_i = \frac{\partial \ell_i}{\partial x_i} = n\,\bar x_i. \tag{4}$$
@@ -132,10 +134,11 @@ my_prediction = ""  # "a", "b", "c" or "d"
 #
 # $$\ell_i(x_i + \delta) \approx \ell_i(x_i) + \langle g_i, \delta\rangle. \tag{5}$$
 #
-# Of all $\delta$ of length $t$, the one along $g_i$ makes $\langle g_i, \delta\rangle$ largest: $t\,\lVert g_i\rVert$. A
-# random direction reaches, in root mean square, $1/\sqrt d$ of this, and goes down as often as up. For a linear
-# model $\ell_i$ is convex in $x_i$ (Boyd and Vandenberghe, 2004, section 3.1.5), so it lies above its tangent: unless
-# $g_i = 0$, the step raises the loss at **every** length. With hidden layers you can only count on a short enough step.
+# Of all $\delta$ of length $t$, the one along $g_i$ makes $\langle g_i, \delta\rangle$ largest: $t\,\lVert
+# g_i\rVert$. A random direction reaches, in root mean square, $1/\sqrt d$ of this, and goes down as often as up.
+# For a linear model $\ell_i$ is convex in $x_i$ (Boyd and Vandenberghe, 2004, section 3.1.5), so it lies above
+# its tangent: unless $g_i = 0$, the step raises the loss at **every** length. With hidden layers you can only
+# count on a short enough step.
 #
 # | symbol | name in code | shape |
 # |---|---|---|
@@ -151,8 +154,8 @@ my_prediction = ""  # "a", "b", "c" or "d"
 # %% [markdown]
 # ## A worked example: one graph, moved twice
 #
-# You need data. Two **blobs** will do: points scattered around two centers in the unit square. The generator has a
-# seed, so you get the same points each time.
+# You need data. Two **blobs** will do: points scattered around two centers in the unit square. The generator has
+# a seed, so you get the same points each time.
 
 
 # %%
@@ -172,9 +175,9 @@ print("x", tuple(x_blobs.shape), x_blobs.dtype, "   y", tuple(y_blobs.shape), y_
 # %% [markdown]
 # Now two loops over the same loss. Read them side by side.
 #
-# `requires_grad_()` marks a tensor as a leaf to differentiate with respect to. `torch.autograd.grad(loss, leaf)` runs
-# the backward pass and returns the gradient. `detach()` cuts a result out of the graph, so that the next step starts
-# a fresh one.
+# `requires_grad_()` marks a tensor as a leaf to differentiate with respect to. `torch.autograd.grad(loss, leaf)`
+# runs the backward pass and returns the gradient. `detach()` cuts a result out of the graph, so that the next
+# step starts a fresh one.
 
 
 # %%
@@ -257,8 +260,8 @@ figures.picture(
 
 # %% [markdown]
 # On the left the data stay and the line turns until it separates the classes. On the right the line stays and the
-# points walk across it. Both loops call the same `linear_loss`. They differ in the leaf, in the sign, and in how they
-# scale the step.
+# points walk across it. Both loops call the same `linear_loss`. They differ in the leaf, in the sign, and in how
+# they scale the step.
 #
 # Where do these gradients come from? You now open the box, from the smallest graph up.
 
@@ -292,8 +295,8 @@ def finite_difference(f, x, step=1e-4):
 # Your answers are checked twice. The cell below each exercise tells you at once what is wrong. When you hand in,
 # hidden checks call your functions with other inputs and other shapes.
 #
-# Most checks use `finite_difference` from the cell above. It is slow, and it never needs the chain rule: it moves one
-# number a little and watches the result. That makes it a good witness.
+# Most checks use `finite_difference` from the cell above. It is slow, and it never needs the chain rule: it moves
+# one number a little and watches the result. That makes it a good witness.
 #
 # ### Exercise 1: backward by hand
 #
@@ -304,28 +307,29 @@ def finite_difference(f, x, step=1e-4):
 #
 # $$u = w x, \quad v = u + b, \quad a = \tanh v, \quad s = a + x, \quad e = s - y, \quad L = e^2.$$
 #
-# Everything is a single number. Fill in `backward_by_hand`: compute $\bar w$, $\bar b$ and $\bar x$ with equation (2), one
-# line per node, from $L$ back to the leaves. The picture below shows the graph. Count the arrows that leave $x$.
+# Everything is a single number. Fill in `backward_by_hand`: compute $\bar w$, $\bar b$ and $\bar x$ with equation
+# (2), one line per node, from $L$ back to the leaves. The picture below shows the graph. Count the arrows that
+# leave $x$.
 #
 # You need one derivative: if $a = \tanh v$, then $\partial a/\partial v = 1 - a^2$.
 #
 # <details><summary>Hint 1: an idea</summary>
 #
-# Go through the six equations from the last to the first. For each one ask: if the result has gradient $\bar u$, what
-# does each ingredient get? A sum hands its gradient on unchanged. A product hands on its gradient times the
+# Go through the six equations from the last to the first. For each one ask: if the result has gradient $\bar u$,
+# what does each ingredient get? A sum hands its gradient on unchanged. A product hands on its gradient times the
 # *other* factor.
 #
 # </details>
 # <details><summary>Hint 2: a step</summary>
 #
-# $\bar e = 2e$, and $\bar s = \bar e$. From $s = a + x$ both $a$ and $x$ get $\bar s$. Keep the share of $x$: a second one comes
-# when you reach $u = w x$.
+# $\bar e = 2e$, and $\bar s = \bar e$. From $s = a + x$ both $a$ and $x$ get $\bar s$. Keep the share of $x$: a
+# second one comes when you reach $u = w x$.
 #
 # </details>
 # <details><summary>Hint 3: nearly the code</summary>
 #
-# Pass through tanh with `grad_s * (1 - a**2)`: this is the gradient at `v`, at `u` and at `b`. The weight gets it times
-# `x`. The input gets it times `w`, plus what came over the shortcut.
+# Pass through tanh with `grad_s * (1 - a**2)`: this is the gradient at `v`, at `u` and at `b`. The weight gets it
+# times `x`. The input gets it times `w`, plus what came over the shortcut.
 #
 # </details>
 
@@ -385,7 +389,7 @@ figures.picture(
 
 # %% exercise="backward_by_hand"
 def backward_by_hand(w, x, b, y):
-    """Return the loss of a neuron with a shortcut, and its gradient with respect to w, b and x; all are numbers."""
+    """Return the loss of a neuron with a shortcut, and its gradient in w, b and x, as numbers."""
     u = w * x
     v = u + b
     a = math.tanh(v)
@@ -425,31 +429,32 @@ for case in ([0.8, 0.5, -0.1, 1.5], [-1.2, 0.7, 0.4, -0.3]):
 # By hand you wrote one line per node. Now write the loop that does it for every graph. This is **reverse-mode
 # automatic differentiation**, the heart of PyTorch.
 #
-# A graph is a list of nodes, in the order in which they are computed. Each node is a dict: `"op"` is `"leaf"`, `"add"`,
-# `"mul"` or `"tanh"`; `"parents"` lists the positions of the nodes it is made from. The function `forward` in the next
-# cell computes the values. Read it first.
+# A graph is a list of nodes, in the order in which they are computed. Each node is a dict: `"op"` is `"leaf"`,
+# `"add"`, `"mul"` or `"tanh"`; `"parents"` lists the positions of the nodes it is made from. The function
+# `forward` in the next cell computes the values. Read it first.
 #
-# Write `backward(graph, values)`. It returns a list with one number per node: the gradient of the **last** node with
-# respect to that node. A node may be used many times, twice by the same node (`"parents": [i, i]`), or not at all.
+# Write `backward(graph, values)`. It returns a list with one number per node: the gradient of the **last** node
+# with respect to that node. A node may be used many times, twice by the same node (`"parents": [i, i]`), or not
+# at all.
 #
 # <details><summary>Hint 1: an idea</summary>
 #
-# Give each node a running total that starts at 0. Only the last node starts at 1. Visit the nodes from the last to
-# the first. At each visit, *add* to the totals of its parents.
+# Give each node a running total that starts at 0. Only the last node starts at 1. Visit the nodes from the last
+# to the first. At each visit, *add* to the totals of its parents.
 #
 # </details>
 # <details><summary>Hint 2: a step</summary>
 #
-# At node `k`, with total `grads[k]`, find one derivative per parent. For `"add"` they are 1 and 1. For `"mul"` each parent
-# gets the value of the other one. For `"tanh"` use `values[k]`, which already is $\tanh$ of the parent. A leaf has no
-# parents.
+# At node `k`, with total `grads[k]`, find one derivative per parent. For `"add"` they are 1 and 1. For `"mul"`
+# each parent gets the value of the other one. For `"tanh"` use `values[k]`, which already is $\tanh$ of the
+# parent. A leaf has no parents.
 #
 # </details>
 # <details><summary>Hint 3: nearly the code</summary>
 #
-# Loop with `for k in reversed(range(len(graph)))`. Put the derivatives into a list, for example `[values[j], values[i]]`
-# for a product of `i` and `j`. Then, for each parent and its derivative `d`, do `grads[parent] += grads[k] * d`. With `=`
-# in place of `+=`, the last road would erase the others.
+# Loop with `for k in reversed(range(len(graph)))`. Put the derivatives into a list, for example `[values[j],
+# values[i]]` for a product of `i` and `j`. Then, for each parent and its derivative `d`, do `grads[parent] +=
+# grads[k] * d`. With `=` in place of `+=`, the last road would erase the others.
 #
 # </details>
 
@@ -522,8 +527,8 @@ measured = finite_difference(last_value, torch.tensor(neuron_values[:5], dtype=t
 compare("gradients at the leaves of the neuron", torch.tensor(backward(neuron, neuron_values)[:5]), measured)
 
 # %% [markdown]
-# Here is the graph again, with the gradients that **your** `backward` finds, in orange below the values. Follow them from
-# right to left. At $x$ two roads meet.
+# Here is the graph again, with the gradients that **your** `backward` finds, in orange below the values. Follow
+# them from right to left. At $x$ two roads meet.
 
 # %% tags=["show"]
 found = dict(zip(names, backward(neuron, neuron_values), strict=True))
@@ -538,8 +543,8 @@ figures.picture(
 #
 # *Difficulty: ●●○ · 15 minutes*
 #
-# PyTorch runs the same walk with tensors as nodes. Do it once yourself, for the linear model of equation (1). Write
-# `both_gradients(weight, bias, x, y)`. It returns a dict of five tensors:
+# PyTorch runs the same walk with tensors as nodes. Do it once yourself, for the linear model of equation (1).
+# Write `both_gradients(weight, bias, x, y)`. It returns a dict of five tensors:
 #
 # | key | what | shape |
 # |---|---|---|
@@ -554,22 +559,22 @@ figures.picture(
 #
 # <details><summary>Hint 1: an idea</summary>
 #
-# Everything hangs on $\bar z$, the softmax minus a one-hot row, over $n$. The three others are one matrix operation each.
-# If a product doesn't fit, look at the shapes: only one order and one transposition give `(c, d)` from `(n, c)` and
-# `(n, d)`.
+# Everything hangs on $\bar z$, the softmax minus a one-hot row, over $n$. The three others are one matrix
+# operation each. If a product doesn't fit, look at the shapes: only one order and one transposition give `(c, d)`
+# from `(n, c)` and `(n, d)`.
 #
 # </details>
 # <details><summary>Hint 2: a step</summary>
 #
-# `logits.log_softmax(dim=1)` gives $\log p$ without computing $e^{1000}$; its `.exp()` is $p$. `F.one_hot(y, c)` gives
-# the rows with a single 1, as integers: convert them with `.to(x.dtype)`.
+# `logits.log_softmax(dim=1)` gives $\log p$ without computing $e^{1000}$; its `.exp()` is $p$. `F.one_hot(y, c)`
+# gives the rows with a single 1, as integers: convert them with `.to(x.dtype)`.
 #
 # </details>
 # <details><summary>Hint 3: nearly the code</summary>
 #
-# With `target` for the one-hot rows: the loss is minus the mean over the examples of `(target * log_p).sum(dim=1)`, and
-# $\bar z$ is `(log_p.exp() - target)` divided by `len(x)`. Then `grad_logits.T @ x`, a sum over `dim=0`, and
-# `grad_logits @ weight`.
+# With `target` for the one-hot rows: the loss is minus the mean over the examples of `(target *
+# log_p).sum(dim=1)`, and $\bar z$ is `(log_p.exp() - target)` divided by `len(x)`. Then `grad_logits.T @ x`, a
+# sum over `dim=0`, and `grad_logits @ weight`.
 #
 # </details>
 
@@ -607,8 +612,9 @@ compare("bias", answer["bias"], finite_difference(lambda b: linear_loss(weight, 
 compare("x", answer["x"], finite_difference(lambda points: linear_loss(weight, bias, points, y), x))
 
 # %% [markdown]
-# Now you can train without autograd. The next cell repeats both loops of the worked example with **your** gradients:
-# in the middle column the weights move down, in the right one the points move up, under the trained weights.
+# Now you can train without autograd. The next cell repeats both loops of the worked example with **your**
+# gradients: in the middle column the weights move down, in the right one the points move up, under the trained
+# weights.
 
 # %% tags=["show"]
 w, b, points = bad_weight, bad_bias, x_blobs
@@ -626,9 +632,9 @@ print("the same points as autograd's: ", torch.allclose(points, inputs[-1], atol
 # %% [markdown]
 # ## From points to pictures
 #
-# Now take real data: 1797 scanned digits of 8 × 8 pixels, each pixel between 0 and 1 (Alpaydin and Kaynak, 1998). The model is
-# a multilayer perceptron: two linear layers with a ReLU between. Lesson 05 takes it apart. Here you only need that it
-# is a graph, so autograd can walk it.
+# Now take real data: 1797 scanned digits of 8 × 8 pixels, each pixel between 0 and 1 (Alpaydin and Kaynak, 1998).
+# The model is a multilayer perceptron: two linear layers with a ReLU between. Lesson 05 takes it apart. Here you
+# only need that it is a graph, so autograd can walk it.
 
 # %% tags=["show"]
 digits = data.load("digits", seed=seed)
@@ -642,9 +648,9 @@ print(f"test accuracy: {training.accuracy(model, x_test, y_test):.1%}")
 print(f"mean length of a picture: {x_test.flatten(1).norm(dim=1).mean().item():.2f}")
 
 # %% [markdown]
-# One habit of PyTorch surprises everyone once. `loss.backward()` does not *return* gradients. It **adds** them to the
-# `.grad` of every leaf, on top of what is there. Training code clears them at each step. Code that only wants to look
-# at a model must not leave anything behind. Run this, and predict the third line before you do:
+# One habit of PyTorch surprises everyone once. `loss.backward()` does not *return* gradients. It **adds** them to
+# the `.grad` of every leaf, on top of what is there. Training code clears them at each step. Code that only wants
+# to look at a model must not leave anything behind. Run this, and predict the third line before you do:
 
 # %%
 leaf = torch.tensor([3.0], requires_grad=True)
@@ -659,40 +665,42 @@ print(f"torch.autograd.grad returns {clean.item():.0f} and leaves leaf.grad at {
 #
 # *Difficulty: ●●○ · 10 minutes*
 #
-# Which pixels would change the score of a class fastest? The **saliency map** of a picture answers with a gradient. It
-# takes the logit of one class $y_i$, not the loss, and keeps the size of each derivative (Simonyan, Vedaldi and
-# Zisserman, 2013, section 3):
+# Which pixels would change the score of a class fastest? The **saliency map** of a picture answers with a
+# gradient. It takes the logit of one class $y_i$, not the loss, and keeps the size of each derivative (Simonyan,
+# Vedaldi and Zisserman, 2013, section 3):
 #
 # $$M_i(\text{row}, \text{column}) = \max_{\text{channel}}
 # \left| \frac{\partial z_{i y_i}}{\partial x_i(\text{channel}, \text{row}, \text{column})} \right|. \tag{6}$$
 #
-# Write `saliency(model, x, y)` with autograd. `x` has shape `(n, channels, height, width)`, the result `(n, height, width)`.
-# Three things must hold. A picture's map does not depend on the other pictures of its batch. The caller's `x` stays
-# as it is. The model does too: its weights, its mode, and every `.grad`.
+# Write `saliency(model, x, y)` with autograd. `x` has shape `(n, channels, height, width)`, the result `(n,
+# height, width)`. Three things must hold. A picture's map does not depend on the other pictures of its batch. The
+# caller's `x` stays as it is. The model does too: its weights, its mode, and every `.grad`.
 #
 # <details><summary>Hint 1: an idea</summary>
 #
-# A backward pass starts from one number. The *sum* of the chosen logits is one number, and picture $i$ touches only
-# its own term. So the gradient of the sum contains each picture's own gradient. A mean would divide it by $n$.
+# A backward pass starts from one number. The *sum* of the chosen logits is one number, and picture $i$ touches
+# only its own term. So the gradient of the sum contains each picture's own gradient. A mean would divide it by
+# $n$.
 #
 # </details>
 # <details><summary>Hint 2: a step</summary>
 #
-# Make your own leaf with `x.detach().clone().requires_grad_()`. Pick one logit per row with `gather`: it wants the
-# positions as a column, `y[:, None]`. Ask `torch.autograd.grad` for the leaf only. Then nothing lands in the weights.
+# Make your own leaf with `x.detach().clone().requires_grad_()`. Pick one logit per row with `gather`: it wants
+# the positions as a column, `y[:, None]`. Ask `torch.autograd.grad` for the leaf only. Then nothing lands in the
+# weights.
 #
 # </details>
 # <details><summary>Hint 3: nearly the code</summary>
 #
-# The number is `model(leaf).gather(1, y[:, None]).sum()`. `torch.autograd.grad` returns a tuple with one entry. Take its
-# absolute value, then `.amax(dim=1)`, which removes the channels.
+# The number is `model(leaf).gather(1, y[:, None]).sum()`. `torch.autograd.grad` returns a tuple with one entry.
+# Take its absolute value, then `.amax(dim=1)`, which removes the channels.
 #
 # </details>
 
 
 # %% exercise="saliency"
 def saliency(model, x, y):
-    """Return |gradient of the logit of class y| for each pixel, largest over the channels, shape (n, height, width)."""
+    """Return the saliency map of each picture, by equation (6): shape (n, height, width)."""
     ### BEGIN SOLUTION
     leaf = x.detach().clone().requires_grad_()
     score = model(leaf).gather(1, y[:, None]).sum()
@@ -725,9 +733,8 @@ def frame(axes):
 
 everywhere = saliency(model, x_test, y_test)
 ink = x_test[:, 0] > 0
-print(
-    f"pixels with ink: {ink.float().mean().item():.0%} of the pixels, {(everywhere[ink].sum() / everywhere.sum()).item():.0%} of the saliency"
-)
+area, share = ink.float().mean().item(), (everywhere[ink].sum() / everywhere.sum()).item()
+print(f"pixels with ink hold {area:.0%} of the area and {share:.0%} of the saliency")
 
 chosen = torch.tensor([(y_test == k).nonzero()[0].item() for k in range(10)], device=device)
 maps = saliency(model, x_test[chosen], y_test[chosen]).cpu()
@@ -749,16 +756,18 @@ figures.picture(
 )
 
 # %% [markdown]
-# Is this what you expected? The maps don't trace the digits. The printed line puts it in numbers: pixels with ink hold about the share
-# of the saliency that they hold of the area. A little ink on empty paper would move the score just as fast.
+# Is this what you expected? The maps don't trace the digits. The printed line puts it in numbers: pixels with ink
+# hold about the share of the saliency that they hold of the area. A little ink on empty paper would move the
+# score just as fast.
 #
-# A saliency map is a derivative. It says what a small change *would* do, here and now. It doesn't say why the network decided as it did.
+# A saliency map is a derivative. It says what a small change *would* do, here and now. It doesn't say why the
+# network decided as it did.
 #
 # ## How far does the tangent reach?
 #
-# The tangent of equation (5) is a promise for small steps. Three tall blobs in a row show how it breaks: class 0, class 1,
-# and class 0 again. A point of the left blob wants a higher loss, so the gradient sends it to the right. What happens if
-# it walks too far?
+# The tangent of equation (5) is a promise for small steps. Three tall blobs in a row show how it breaks: class 0,
+# class 1, and class 0 again. A point of the left blob wants a higher loss, so the gradient sends it to the right.
+# What happens if it walks too far?
 
 # %% tags=["show"]
 row = torch.Generator().manual_seed(seed)
@@ -780,11 +789,17 @@ with torch.no_grad():
     square = torch.cartesian_prod(ticks, ticks)
     heat = F.cross_entropy(bent(square), torch.zeros(len(square), dtype=torch.long), reduction="none")
 for length in (0.1, 0.25, 0.55):
-    loss_there = along[round(length / 0.005)].item()
-    print(
-        f"step of length {length}: loss {loss_here.item():.4f} -> {loss_there:.4f}",
-        "rises" if loss_there > loss_here else "FALLS",
-    )
+    there = along[round(length / 0.005)].item()
+    verdict = "rises" if there > loss_here else "FALLS"
+    print(f"hidden layer, step of length {length}: loss {loss_here.item():.4f} -> {there:.4f}, {verdict}")
+
+w, b = weights[-1]
+at_start = F.cross_entropy(x_blobs @ w.T + b, y_blobs, reduction="none")
+rose = 0
+for length in range(1, 31):
+    (points,) = move_inputs(w, b, x_blobs, y_blobs, length / 10, steps=1)[1:]
+    rose += (F.cross_entropy(points @ w.T + b, y_blobs, reduction="none") > at_start).sum().item()
+print(f"linear model, 120 points, lengths 0.1 to 3.0: the loss rises in {rose} of {120 * 30} steps")
 
 fig = Figure(figsize=(9.5, 4.2), layout="constrained")
 left, right = fig.subplots(1, 2)
@@ -827,9 +842,13 @@ figures.picture(
 )
 
 # %% [markdown]
-# A step of 0.25 lands in the middle blob: the loss is high. A step of 0.55 lands in the right blob, where class 0 is the
-# right answer again: the attacker *helped* the model. The direction was right, the length was not. So try the length you
-# want, look, and halve it where it failed. If $g_i \neq 0$, some length works, because the tangent is right in the end.
+# A step of 0.25 lands in the middle blob: the loss is high. A step of 0.55 lands in the right blob, where class 0
+# is the right answer again: the attacker *helped* the model. On the linear model no step can be too long, as the
+# last printed line shows.
+#
+# Here the direction was right and the length was not. So try the length you want, look, and halve it where it
+# failed. If $g_i \neq 0$, some length works, because the tangent is right for short steps. (At a kink of a ReLU
+# there is no tangent. You almost never start on one.)
 #
 # ### Exercise 5: a step that must raise the loss
 #
@@ -842,35 +861,35 @@ figures.picture(
 # 2. Where this did not raise the picture's own loss, halve its length and try again, at most 20 times.
 # 3. A picture that can't be raised stays as it is. This happens when $g_i = 0$ or `length` is 0. No NaN, please.
 #
-# As in exercise 4: a picture's result does not depend on its batch, and nothing of the caller's changes. The pictures in `x`
-# already lie in $[0, 1]$. Their shape may be `(n, channels, height, width)` or `(n, d)`. That is what `column` is for: if
-# `v` has one number per picture, `v.view(column)` spreads it over the pixels.
+# As in exercise 4: a picture's result does not depend on its batch, and nothing of the caller's changes. The
+# pictures in `x` already lie in $[0, 1]$. Their shape may be `(n, channels, height, width)` or `(n, d)`. That is
+# what `column` is for: if `v` has one number per picture, `v.view(column)` spreads it over the pixels.
 #
 # <details><summary>Hint 1: an idea</summary>
 #
-# You need the gradient only once, at `x`. After that you only *evaluate*: compute the losses before, compute the losses after,
-# and keep one length per picture. `torch.where(condition, a, b)` chooses picture by picture.
+# You need the gradient only once, at `x`. After that you only *evaluate*: compute the losses before, compute the
+# losses after, and keep one length per picture. `torch.where(condition, a, b)` chooses picture by picture.
 #
 # </details>
 # <details><summary>Hint 2: a step</summary>
 #
-# `grad.flatten(1).norm(dim=1)` is one norm per picture. Divide by `norm.clamp_min(1e-12)`: then a zero gradient gives a zero
-# direction, not NaN. Start with `lengths = torch.full_like(norm, length)`. The trials don't need a graph: put them under
-# `with torch.no_grad():`.
+# `grad.flatten(1).norm(dim=1)` is one norm per picture. Divide by `norm.clamp_min(1e-12)`: then a zero gradient
+# gives a zero direction, not NaN. Start with `lengths = torch.full_like(norm, length)`. The trials don't need a
+# graph: put them under `with torch.no_grad():`.
 #
 # </details>
 # <details><summary>Hint 3: nearly the code</summary>
 #
-# In each of 20 rounds: `moved = (x + lengths.view(column) * direction).clamp(0, 1)`, then `higher = losses(moved) > before`.
-# Stop if all are higher. Else `lengths` becomes `torch.where(higher, lengths, lengths / 2)`. At the end return `moved` where
-# it is higher and `x` elsewhere.
+# In each of 20 rounds: `moved = (x + lengths.view(column) * direction).clamp(0, 1)`, then `higher = losses(moved)
+# > before`. Stop if all are higher. Else `lengths` becomes `torch.where(higher, lengths, lengths / 2)`. At the
+# end return `moved` where it is higher and `x` elsewhere.
 #
 # </details>
 
 
 # %% exercise="raise_loss"
 def raise_loss(model, x, y, length):
-    """Move each picture up its own loss by at most `length` (L2), inside [0, 1]; halve where the loss did not rise."""
+    """Move each picture up its own loss, inside [0, 1], by `length` (L2) or a halving of it."""
     column = (-1,) + (1,) * (x.ndim - 1)
 
     def losses(pictures):
@@ -924,8 +943,9 @@ print("raise_loss: good")
 # %% [markdown]
 # ## Look at it
 #
-# Back to the digits and to your prediction. First the loss, seen from one picture: along its gradient, along the tangent, and along
-# 1000 random directions of the same length. The pixels are not clamped here, so that each path is a straight line.
+# Back to the digits and to your prediction. First the loss, seen from one picture: along its gradient, along the
+# tangent, and along 1000 random directions of the same length. The pixels are not clamped here, so that each path
+# is a straight line.
 
 # %% tags=["show"]
 chosen_picture, chosen_class = x_test[chosen[3:4]], y_test[chosen[3:4]]
@@ -943,13 +963,10 @@ with torch.no_grad():
     uphill = torch.cat([chosen_picture + t * up / up.norm() for t in lengths.tolist()])
     uphill_losses = F.cross_entropy(model(uphill), chosen_class.expand(41), reduction="none").cpu()
 cosines = directions.flatten(1) @ (up / up.norm()).flatten()
-print(
-    f"random directions: root mean square of the cosine with the gradient {cosines.square().mean().sqrt().item():.3f}"
-)
-print(f"                   1/√d with d = 64 pixels                          {1 / math.sqrt(64):.3f}")
-print(
-    f"                   share that points downhill                       {(cosines < 0).float().mean().item():.0%}"
-)
+print("1000 random directions, compared with the gradient:")
+print(f"root mean square of the cosine  {cosines.square().mean().sqrt().item():.3f}")
+print(f"1/√d with d = 64 pixels         {1 / math.sqrt(64):.3f}")
+print(f"share that points downhill      {(cosines < 0).float().mean().item():.0%}")
 
 fig = Figure(figsize=(7.5, 4), layout="constrained")
 axes = fig.subplots()
@@ -968,9 +985,9 @@ figures.picture(
 )
 
 # %% [markdown]
-# The random directions hardly matter: in 64 dimensions almost every direction is almost orthogonal to the gradient. Now the
-# whole test set, with **your** `raise_loss`. The bands are 95 % Wilson intervals for the 450 test pictures; lesson 07 derives
-# them.
+# The random directions hardly matter: in 64 dimensions almost every direction is almost orthogonal to the
+# gradient. Now the whole test set, with **your** `raise_loss`. The bands are 95 % Wilson intervals for the 450
+# test pictures; lesson 07 derives them.
 
 
 # %% tags=["show"]
@@ -997,9 +1014,8 @@ n = len(y_test)
 for name, hits in curves.items():
     at_one = hits[len(steps) // 2]
     low, high = wilson(at_one, n)
-    print(
-        f"{name:8s}  length 0: {hits[0] / n:5.1%}   length 1: {at_one} of {n} = {at_one / n:5.1%} (95 % interval {low:.0%} to {high:.0%})"
-    )
+    print(f"{name:8s}  length 0: {hits[0]} of {n} = {hits[0] / n:5.1%}")
+    print(f"          length 1: {at_one} of {n} = {at_one / n:5.1%}, 95 % interval {low:.0%} to {high:.0%}")
 options = {"a": (0.97, 0.97), "b": (0.97, 0.80), "c": (0.97, 0.10), "d": (0.50, 0.10)}
 measured = [curves[name][len(steps) // 2] / n for name in ("random", "backward")]
 nearest = min(options, key=lambda k: math.dist(options[k], measured))
@@ -1063,22 +1079,26 @@ figures.picture(
 )
 
 # %% [markdown]
-# You still read the digits in the bottom row. The network does not. Nothing was searched: one backward pass gave the direction,
-# and the same pass would have given the gradients for training.
+# You can still read most of the digits in the bottom row. The network can't. Nothing was searched: one backward
+# pass gave the direction, and the same pass would have given the gradients for training.
 #
-# Be careful with what this shows. One step of length 1 leaves *at most* this accuracy: a better attack can only lower it.
-# And it is a claim about one model, one data set and one norm. From lesson 03 on, what an attack climbs per example has a
-# name of its own: the **objective**. Here it was the cross-entropy. Gradients on inputs were used for evasion by Biggio et al. (2013)
-# and, for deep networks, by Szegedy et al. (2013).
+# Be careful with what this shows. The attacker knew the weights (a *white box*) and moved each picture by an L2
+# length of at most 1, inside $[0, 1]$, with one gradient. A better attack can only lower the accuracy further.
+# And it is a claim about one model, one data set and one norm. Try such things on models that are yours, or that
+# you were asked to test.
+#
+# Biggio et al. (2013) followed gradients on inputs to evade classifiers, and Szegedy et al. (2013) fooled deep
+# networks. From lesson 03 on, what an attack climbs per example has a name of its own: the **objective**. Here it
+# was the cross-entropy.
 #
 # ## A question for a human
 #
-# A hospital tests a network that reads chest X-rays. The vendor shows saliency maps: the bright pixels lie on the lungs. The
-# vendor writes: "*The maps prove that the network looks at the lungs and ignores everything else. Small changes to an
-# image can't mislead it.*"
+# A hospital tests a network that reads chest X-rays. The vendor shows saliency maps: the bright pixels lie on the
+# lungs. The vendor writes: "*The maps prove that the network looks at the lungs and ignores everything else.
+# Small changes to an image can't mislead it.*"
 #
-# You advise the hospital. Write at most 200 words: What do the maps support? What don't they? Which measurement would
-# you ask for before the network is used, and which result would make you say no?
+# You advise the hospital. Write at most 200 words: What do the maps support? What don't they? Which measurement
+# would you ask for before the network is used, and which result would make you say no?
 #
 # | points | rubric |
 # |---|---|
@@ -1091,22 +1111,24 @@ figures.picture(
 # The maps show, for each image, how fast the score of one class would change if a pixel changed a little. Bright
 # pixels on the lungs mean that the score is sensitive there, at these images. That is worth knowing.
 #
-# They don't show that the rest is ignored: a pixel with a small derivative can matter after a larger change, and many small
-# derivatives add up. They don't show why the network decided. And they say nothing against small changes. The map *is* the
-# recipe for one: in this lesson a step along such a gradient, about a quarter of a picture's length, flipped most digits.
+# They don't show that the rest is ignored: a pixel with a small derivative can matter after a larger change, and
+# many small derivatives add up. They don't show why the network decided. And they say nothing against small
+# changes. The map *is* the recipe for one: in this lesson a step along a gradient like this, about a quarter of a
+# picture's length, flipped most digits.
 #
-# I would ask for the accuracy on held-out images after gradient steps of several lengths, next to random steps of the same length,
-# with intervals, and for maps of a network with random weights, to see that the maps depend on what was learned. If a change
-# that a radiologist can't see turns more than an agreed share of findings, say 1 %, I say no. If not, I recommend a supervised trial, and
-# note that a stronger attack may still exist and that other hospitals' machines were not tested.
+# I would ask for the accuracy on held-out images after gradient steps of several lengths, next to random steps of
+# the same length, with intervals, and for maps of a network with random weights, to see that the maps depend on
+# what was learned. If a change that a radiologist can't see turns more than an agreed share of findings, say 1 %,
+# I say no. If not, I recommend a supervised trial, and note that a stronger attack may still exist and that other
+# hospitals' machines were not tested.
 
 # %% [markdown]
 # ## Quiz
 #
 # Choose before you unfold.
 #
-# **Question 1.** You compute the loss and call `loss.backward()`. Then you compute it again and call `loss.backward()` again. You never
-# clear anything. What is in `weight.grad`?
+# **Question 1.** You compute the loss and call `loss.backward()`. Then you compute it again and call
+# `loss.backward()` again. You never clear anything. What is in `weight.grad`?
 #
 # <details><summary>A. The gradient of the second call</summary>
 #
@@ -1120,7 +1142,8 @@ figures.picture(
 # </details>
 # <details><summary>C. Nothing: the second call is an error</summary>
 #
-# No. An error comes when you walk the *same* graph twice, because its stored values are freed. Here each loss has its own graph.
+# No. An error comes when you walk the *same* graph twice, because its stored values are freed. Here each loss has
+# its own graph.
 #
 # </details>
 # <details><summary>D. The mean of both gradients</summary>
@@ -1129,8 +1152,8 @@ figures.picture(
 #
 # </details>
 #
-# **Question 2.** The loss is the mean over a batch of 100 pictures. You look at row $i$ of its gradient with respect to `x`. How does it compare with
-# the gradient of picture $i$'s own loss?
+# **Question 2.** The loss is the mean over a batch of 100 pictures. You look at row $i$ of its gradient with
+# respect to `x`. How does it compare with the gradient of picture $i$'s own loss?
 #
 # <details><summary>A. It is the same</summary>
 #
@@ -1139,7 +1162,8 @@ figures.picture(
 # </details>
 # <details><summary>B. It is 100 times smaller</summary>
 #
-# Right. So a step by the raw gradient would shrink as the batch grows. Take the sum, or normalize each picture's gradient.
+# Right. So a step by the raw gradient would shrink as the batch grows. Take the sum, or normalize each picture's
+# gradient.
 #
 # </details>
 # <details><summary>C. It is 100 times larger</summary>
@@ -1149,17 +1173,18 @@ figures.picture(
 # </details>
 # <details><summary>D. It depends on the other 99 pictures</summary>
 #
-# No. Picture $i$ touches only its own loss. The others change only the factor $1/n$, by how many they are. (A layer that mixes a
-# batch, such as batch normalization in training mode, would make this answer right.)
+# No. Picture $i$ touches only its own loss. The others change only the factor $1/n$, by how many they are. (A
+# layer that mixes a batch, such as batch normalization in training mode, would make this answer right.)
 #
 # </details>
 #
-# **Question 3.** The model is linear, nothing is clamped, and picture $i$'s gradient is not zero. For which lengths does a step along
-# $g_i$ raise its loss?
+# **Question 3.** The model is linear, nothing is clamped, and picture $i$'s gradient is not zero. For which
+# lengths does a step along $g_i$ raise its loss?
 #
 # <details><summary>A. Only for small ones</summary>
 #
-# No. You need a small step when the loss may bend down again. For a linear model it can't: it is convex in the input.
+# No. You need a small step when the loss may bend down again. For a linear model it can't: it is convex in the
+# input.
 #
 # </details>
 # <details><summary>B. For every length above zero</summary>
@@ -1169,7 +1194,8 @@ figures.picture(
 # </details>
 # <details><summary>C. Only if the picture was read correctly</summary>
 #
-# No. A wrong picture's loss rises too: it gets more wrong. Whether that *counts* for an attacker is a question for lesson 07.
+# No. A wrong picture's loss rises too: it gets more wrong. Whether that *counts* for an attacker is a question
+# for lesson 07.
 #
 # </details>
 # <details><summary>D. One can't know without trying</summary>
