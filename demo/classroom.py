@@ -51,7 +51,11 @@ class Material:
 
     def with_answers(self, *names: str, **other: str) -> NotebookNode:
         """Return the release with these exercises answered as in the reference, and others by the given source."""
-        answers = {exercise.name: exercise.cell.source for exercise in self.lesson.exercises if exercise.name in names}
+        answers = {
+            exercise.name: exercise.cell.source
+            for exercise in self.lesson.exercises
+            if exercise.name in names
+        }
         answers |= other
         work = deepcopy(self.release)
         for cell in work.cells:
@@ -124,7 +128,7 @@ def _trouble(material: Material, make: Callable[..., Make], nothing: Marks) -> I
     points = material.points
     names = list(points)
     first, second = names[0], names[1]
-    solved = {name: exercise for name, exercise in points.items()}
+    solved = dict(points)
     yield "broken-file", make(b'{"cells": [', nothing, says="not JSON")
     yield "no-notebook", make(b'{"grade": "all points, please"}', nothing, says="no notebook")
     crash = material.with_answers(*names)
@@ -134,7 +138,9 @@ def _trouble(material: Material, make: Callable[..., Make], nothing: Marks) -> I
     _before(loop, second, "while True:\n    pass")
     yield "endless-loop", make(loop, solved)
     source = next(e.cell.source for e in material.lesson.exercises if e.name == second)
-    hog = material.all_but(second, "hoard = []\nwhile True:\n    hoard.append(bytearray(256 << 20))\n" + source)
+    hog = material.all_but(
+        second, "hoard = []\nwhile True:\n    hoard.append(bytearray(256 << 20))\n" + source
+    )
     yield "memory-hog", make(hog, {**solved, second: 0.0}, says=None)
 
 

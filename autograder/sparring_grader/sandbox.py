@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from sparring_grader import wall, wire
+from sparring_grader import seccomp, wall, wire
 from sparring_grader.checks import CheckFailed, Observed
 from sparring_grader.errors import WallError
 from sparring_grader.outputs import Outputs
@@ -258,6 +258,7 @@ class Session:
             "processes": self.limits.processes,
             "confined": not self.unsandboxed,
         }
+        inherited = [theirs.fileno()]
         arguments = [str(theirs.fileno()), json.dumps(settings)]
         folder: str | None = None
         environment: dict[str, str] | None = {}
@@ -269,7 +270,10 @@ class Session:
             )
             environment = {**wall.environment(self.limits, folder), "PYTHONPATH": packages}
         else:
-            line = wall.command(self.limits, arguments)
+            filter_fd = self._filter()
+            if filter_fd is not None:
+                inherited.append(filter_fd)
+            line = wall.command(self.limits, arguments, filter_fd)
         self._group = ControlGroup(self.limits)
         self._stack.callback(self._group.close)
         if self._group.folders and not self.unsandboxed:
@@ -277,7 +281,7 @@ class Session:
         errors = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
         with theirs:
             self._process = subprocess.Popen(
-                line, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
+                line, pass_fds=inherited, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
                 env=environment, cwd=folder, start_new_session=True,
             )  # fmt: skip
         self._stack.callback(self._kill)
@@ -297,6 +301,16 @@ class Session:
         if ready["op"] != "ready":
             raise WallError(f"the kernel behind the wall began with {ready['op']!r}")
         self._deadline = time.monotonic() + self.limits.total_seconds
+
+    def _filter(self) -> int | None:
+        """Return a file that holds the filter of system calls, open until the session is over."""
+        program = seccomp.program()
+        if program is None:
+            return None
+        file = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
+        file.write(program)
+        file.seek(0)
+        return file.fileno()
 
     def _stop(self, reason: str) -> None:
         """Called by the watch, in its own thread: say why, and end the processes."""

@@ -70,7 +70,16 @@ def find_bubblewrap() -> tuple[str, str]:
             version = subprocess.run(
                 [path, "--version"], capture_output=True, text=True, timeout=30, check=True
             )
-            probe = [path, "--unshare-all", "--unshare-user", "--die-with-parent", "--ro-bind", "/", "/", "true"]
+            probe = [
+                path,
+                "--unshare-all",
+                "--unshare-user",
+                "--die-with-parent",
+                "--ro-bind",
+                "/",
+                "/",
+                "true",
+            ]
             result = subprocess.run(probe, capture_output=True, text=True, timeout=30, check=False)
         except (OSError, subprocess.SubprocessError) as error:
             problems.append(f"{path}: {error}")
@@ -96,8 +105,11 @@ def _candidates() -> list[str]:
     return list(dict.fromkeys(path for path in found if path and os.access(path, os.X_OK)))
 
 
-def command(limits: Limits, arguments: list[str]) -> list[str]:
-    """Return the command that runs `python -m sparring_grader.inside` with `arguments` behind the wall."""
+def command(limits: Limits, arguments: list[str], filter_fd: int | None = None) -> list[str]:
+    """Return the command that runs `python -m sparring_grader.inside` with `arguments` behind the wall.
+
+    `filter_fd` is an open file, to be inherited, that holds the filter of system calls (`seccomp.program`).
+    """
     path, version = find_bubblewrap()
     wrap = [path, "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--clearenv"]
     wrap += ["--uid", "1000", "--gid", "1000", "--hostname", "sparring", "--cap-drop", "ALL"]
@@ -127,6 +139,8 @@ def command(limits: Limits, arguments: list[str]) -> list[str]:
     if fonts is not None:
         wrap += ["--ro-bind", str(fonts), f"{HOME}/.config/matplotlib/{fonts.name}"]
     wrap += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", HOME]
+    if filter_fd is not None:
+        wrap += ["--seccomp", str(filter_fd)]
     for name, value in environment(limits, HOME).items():
         wrap += ["--setenv", name, value]
     return [*wrap, "--", sys.executable, "-P", "-m", "sparring_grader.inside", *arguments]

@@ -1,6 +1,8 @@
 """The wall: a submission gets Python and the library, and nothing else; its trouble ends it and nobody else."""
 
+import errno
 import os
+import platform
 import socket
 import threading
 
@@ -8,6 +10,7 @@ import pytest
 import torch
 
 import sparring.models
+from sparring_grader import seccomp
 from sparring_grader.checks import CheckFailed, Oracle
 from sparring_grader.errors import WallError
 from sparring_grader.sandbox import Session, SessionEnded
@@ -294,3 +297,52 @@ def test_without_a_wall_the_same_answers_come_and_the_session_says_so():
         assert trusted.wall == "none"
         trusted.run("def f(x):\n    return x + 1")
         assert trusted.call("f", [1], {}).value == 2
+
+
+CALL = (
+    "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nr = libc.syscall({}); (r, ctypes.get_errno())"
+)
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments"),
+    [
+        ("keyctl", "0, -4"),
+        ("add_key", "b'user', b'x', b'y', 1, -4"),
+        ("io_uring_setup", "1, 0"),
+        ("bpf", "0, 0, 0"),
+        ("userfaultfd", "0"),
+        ("perf_event_open", "0, 0, 0, 0, 0"),
+        ("ptrace", "0, 0, 0, 0"),
+        ("unshare", "0x20000"),
+        ("setns", "0, 0"),
+        ("mount", "0, 0, 0, 0, 0"),
+        ("open_by_handle_at", "0, 0, 0"),
+    ],
+)
+def test_calls_that_no_notebook_needs_are_refused(session, call, arguments):
+    column, _ = seccomp.ARCHITECTURES[platform.machine()]
+    number = seccomp.REFUSED[call][column]
+    assert shown(session, CALL.format(f"{number}, {arguments}")) == f"(-1, {errno.EPERM})"
+
+
+def test_clone_makes_no_namespace_and_clone3_is_not_there(session):
+    column, _ = seccomp.ARCHITECTURES[platform.machine()]
+    new_user = f"{seccomp.CLONE[column]}, 0x10000000 | 17, 0, 0, 0, 0"
+    assert shown(session, CALL.format(new_user)) == f"(-1, {errno.EPERM})"
+    assert shown(session, CALL.format(f"{seccomp.CLONE3[column]}, 0, 0")) == f"(-1, {errno.ENOSYS})"
+
+
+def test_a_socket_to_the_machine_beneath_can_not_be_made(session):
+    source = "import socket\ntry:\n    socket.socket(40, socket.SOCK_STREAM)\nexcept OSError as e:\n    print(e.errno)"
+    assert shown(session, source) == f"{errno.EAFNOSUPPORT}\n"
+    ours = "socket.socketpair()[0].close(); socket.socket().close(); socket.socket(socket.AF_NETLINK, socket.SOCK_RAW).close(); 'fine'"
+    assert shown(session, ours) == "'fine'"
+
+
+def test_threads_and_child_processes_work_behind_the_filter(session):
+    source = (
+        "import subprocess, threading\nt = threading.Thread(target=print, args=('thread',)); t.start(); t.join()\n"
+        "print(subprocess.run(['echo', 'child'], capture_output=True, text=True).stdout)"
+    )
+    assert shown(session, source).split() == ["thread", "child"]
