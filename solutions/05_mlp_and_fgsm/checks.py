@@ -42,6 +42,9 @@ def two_results(value, function, names):
 # --- init_mlp ----------------------------------------------------------------------------------------------
 
 
+EQUAL_WEIGHTS = "All weights of a layer are equal, so all its units stay equal in training."
+
+
 def drawn_layers(learner, sizes, generator):
     """Call init_mlp and return its layers once they have the right form."""
     layers = learner.call("init_mlp", sizes, generator)
@@ -78,7 +81,8 @@ def makes_one_layer_between_neighbors(learner: Learner) -> None:
 def starts_with_zero_biases(learner: Learner) -> None:
     """All biases are zero."""
     sizes = [whole(learner.generator, 20, 60) for _ in range(3)]
-    for _, bias in drawn_layers(learner, sizes, fresh_generator(learner.generator)):
+    for weight, bias in drawn_layers(learner, sizes, fresh_generator(learner.generator)):
+        require(weight.unique().numel() > 1, EQUAL_WEIGHTS)
         require((bias == 0).all(), "Some bias is not zero. Only the weights need random numbers.")
 
 
@@ -91,7 +95,7 @@ def draws_weights_of_variance_two_over_fan_in(learner: Learner) -> None:
     for (weight, _), fan_in, fan_out in zip(layers, sizes[:-1], sizes[1:], strict=True):
         weight = weight.double()
         variance = float(weight.var())
-        require(variance > 0, "All weights of a layer are equal, so all its units stay equal in training.")
+        require(variance > 0, EQUAL_WEIGHTS)
         require(
             abs(float(weight.mean())) < 6 * (variance / weight.numel()) ** 0.5,
             "The mean of the weights is not 0. torch.rand draws from 0 to 1; torch.randn is symmetric around 0.",
@@ -218,6 +222,7 @@ def treats_each_sample_alone(learner: Learner) -> None:
     x = torch.randn(7, 6, generator=learner.generator)
     observed = learner.observe("mlp_logits", params, x)
     logits = expect_tensor(observed.value, shape=(7, 3), name="the logits")
+    require(not torch.equal(logits[0], logits[1]), "Two different samples got the same logits.")
     require(torch.equal(observed.args[1], x), "You changed the caller's x in place.")
     kept = all(
         torch.equal(before, after)
@@ -253,6 +258,9 @@ def images_and_model(generator):
     return model, x, y, between(generator, 0.05, 0.2)
 
 
+NOTHING_MOVED = "x_adv is x: no pixel of any image moved."
+
+
 def attacked(learner, model, x, y, eps):
     """Call fgsm and return its result once it is finite and of the right shape."""
     x_adv = expect_tensor(learner.call("fgsm", model, x, y, eps), shape=x.shape, name="x_adv")
@@ -260,6 +268,7 @@ def attacked(learner, model, x, y, eps):
         torch.isfinite(x_adv).all(),
         "x_adv holds NaN or infinity. A gradient divided by its own size is 0 / 0 where it is zero; .sign() is safe.",
     )
+    require(eps == 0 or not torch.equal(x_adv, x), NOTHING_MOVED)
     return x_adv
 
 
@@ -374,7 +383,7 @@ def leaves_the_caller_alone(learner: Learner) -> None:
     for training in (False, True):
         model, x, y, eps = images_and_model(learner.generator)
         observed = learner.observe("fgsm", model.train(training), x, y, eps)
-        expect_tensor(observed.value, shape=x.shape, name="x_adv")
+        x_adv = expect_tensor(observed.value, shape=x.shape, name="x_adv")
         after = observed.args[0]
         require(
             torch.equal(observed.args[1], x),
@@ -395,6 +404,7 @@ def leaves_the_caller_alone(learner: Learner) -> None:
         )
         same = all(torch.equal(value, after.state[name]) for name, value in model.state_dict().items())
         require(same, "You changed the model's weights. An attack moves images only.")
+        require(not torch.equal(x_adv, x), NOTHING_MOVED)
 
 
 # --- loss_rise ---------------------------------------------------------------------------------------------
@@ -466,7 +476,7 @@ def predicts_with_the_tangent_at_x(learner: Learner) -> None:
 
 @check("loss_rise", points=1)
 def measures_without_a_trace(learner: Learner) -> None:
-    """Images, weights, gradients and the model's mode are as they were, and no loss of a linear model is below its tangent."""
+    """Nothing of the caller's changes; on a linear model the tangent touches the loss from below."""
     model, x, x_adv, y = random_step(learner.generator)
     observed = learner.observe("loss_rise", model.train(), x, x_adv, y)
     two_results(observed.value, "loss_rise", ("predicted", "actual"))
@@ -481,15 +491,21 @@ def measures_without_a_trace(learner: Learner) -> None:
         all(after.training.values()), "You changed the model's train or eval mode. Leave it as you found it."
     )
     flat = Linear(x[0].numel(), 4, generator=learner.generator)
-    value = learner.call("loss_rise", flat, x, x_adv, y % 4)
-    predicted, actual = two_results(value, "loss_rise", ("predicted", "actual"))
-    shapes = {"predicted": predicted, "actual": actual}
-    for name, tensor in shapes.items():
-        expect_tensor(tensor, shape=(len(x),), name=name)
-    require(
-        (actual >= predicted - 1e-5).all(),
-        "On a linear model your tangent lies above the loss. A convex function is never below its tangent.",
-    )
+    for share in (1.0, 0.01):
+        near = x + share * (x_adv - x)
+        value = learner.call("loss_rise", flat, x, near, y % 4)
+        predicted, actual = two_results(value, "loss_rise", ("predicted", "actual"))
+        for name, tensor in (("predicted", predicted), ("actual", actual)):
+            expect_tensor(tensor, shape=(len(x),), name=name)
+        require(actual.abs().max() > 0, "The actual rise is 0 although the images changed.")
+        require(
+            (actual >= predicted - 1e-5).all(),
+            "On a linear model your tangent lies above the loss. A convex function is never below its tangent.",
+        )
+    expect_close(
+        predicted, actual, "For a small step the tangent should foresee the rise almost exactly. Yours does not.",
+        atol=2e-5, rtol=0.05, name="predicted",
+    )  # fmt: skip
 
 
 # --- robust_curve ------------------------------------------------------------------------------------------
@@ -525,6 +541,7 @@ class World:
         self.y = torch.randint(0, 4, (self.count,), generator=generator)
         self.x = torch.stack([torch.arange(self.count) / 100, self.shown(torch.arange(self.count), 0)], dim=1)
         self.complaint = None
+        self.attacked = set()
 
     def shown(self, ids, step):
         """Return the pixel that makes the model read each image rightly or wrongly."""
@@ -545,6 +562,7 @@ class World:
         nearest = min(range(len(self.eps_values)), key=lambda step: abs(self.eps_values[step] - float(eps)))
         if abs(self.eps_values[nearest] - float(eps)) > 1e-6:
             self.complaint = "You called the attack with an eps that is not in eps_values."
+        self.attacked.add(nearest)
         return torch.stack([x[:, 0], self.shown(ids, nearest + 1)], dim=1)
 
     def ask(self, learner):
@@ -642,6 +660,7 @@ def starts_each_attack_from_the_clean_images(learner: Learner) -> None:
     world = World(learner.generator, comebacks=False)
     robust, _ = world.ask(learner)
     require(world.complaint is None, world.complaint or "")
+    require(len(world.attacked) == len(world.eps_values), "You did not call the attack at every eps.")
     require((robust[1:] <= robust[:-1] + 1e-6).all(), "Robust accuracy rises with eps. " + COMEBACK)
     harmless = World(learner.generator, comebacks=False)
     harmless.correct = harmless.correct[:, :1].expand_as(harmless.correct).clone()
