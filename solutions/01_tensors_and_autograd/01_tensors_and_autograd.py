@@ -263,75 +263,8 @@ figures.picture(
 # points walk across it. Both loops call the same `linear_loss`. They differ in the leaf, in the sign, and in how
 # they scale the step.
 #
-# Where do these gradients come from? You now open the box, from the smallest graph up.
-
-
-# %%
-def compare(name, got, expected, atol=1e-4):
-    """Stop with a message that tells a wrong shape from wrong values."""
-    assert isinstance(got, torch.Tensor | float | int), f"{name}: got {type(got).__name__}, expected numbers"
-    got, expected = torch.as_tensor(got).double(), torch.as_tensor(expected).double()
-    assert got.shape == expected.shape, (
-        f"{name}: wrong shape: got {tuple(got.shape)}, expected {tuple(expected.shape)}"
-    )
-    gap = (got - expected).abs().max().item()
-    assert gap <= atol, f"{name}: right shape, wrong values: off by up to {gap:.2g}"
-    print(f"{name}: good")
-
-
-def finite_difference(f, x, step=1e-4):
-    """Measure the gradient of the number f(x) by moving one entry of x at a time, up and down."""
-    grad = torch.zeros_like(x)
-    for index in range(x.numel()):
-        nudge = torch.zeros_like(x)
-        nudge.view(-1)[index] = step
-        grad.view(-1)[index] = (f(x + nudge) - f(x - nudge)) / (2 * step)
-    return grad
-
-
-# %% [markdown]
-# ## Exercises
-#
-# Your answers are checked twice. The cell below each exercise tells you at once what is wrong. When you hand in,
-# hidden checks call your functions with other inputs and other shapes.
-#
-# Most checks use `finite_difference` from the cell above. It is slow, and it never needs the chain rule: it moves
-# one number a little and watches the result. That makes it a good witness.
-#
-# ### Exercise 1: backward by hand
-#
-# *Difficulty: ●○○ · 10 minutes*
-#
-# Take one neuron with a **shortcut**: its input $x$ goes through $\tanh$ and also around it. Then compare the
-# result with a target $y$:
-#
-# $$u = w x, \quad v = u + b, \quad a = \tanh v, \quad s = a + x, \quad e = s - y, \quad L = e^2.$$
-#
-# Everything is a single number. Fill in `backward_by_hand`: compute $\bar w$, $\bar b$ and $\bar x$ with equation
-# (2), one line per node, from $L$ back to the leaves. The picture below shows the graph. Count the arrows that
-# leave $x$.
-#
-# You need one derivative: if $a = \tanh v$, then $\partial a/\partial v = 1 - a^2$.
-#
-# <details><summary>Hint 1: an idea</summary>
-#
-# Go through the six equations from the last to the first. For each one ask: if the result has gradient $\bar u$,
-# what does each ingredient get? A sum hands its gradient on unchanged. A product hands on its gradient times the
-# *other* factor.
-#
-# </details>
-# <details><summary>Hint 2: a step</summary>
-#
-# $\bar e = 2e$, and $\bar s = \bar e$. From $s = a + x$ both $a$ and $x$ get $\bar s$. Keep the share of $x$: a
-# second one comes when you reach $u = w x$.
-#
-# </details>
-# <details><summary>Hint 3: nearly the code</summary>
-#
-# Pass through tanh with `grad_s * (1 - a**2)`: this is the gradient at `v`, at `u` and at `b`. The weight gets it
-# times `x`. The input gets it times `w`, plus what came over the shortcut.
-#
-# </details>
+# Where do these gradients come from? You now open the box, from the smallest graph up: one neuron with a shortcut.
+# The next cell draws it. (The code that draws is never the subject here. You can skip it.)
 
 # %% tags=["show"]
 NODES = {  # name: (text, position, where its arrows come from)
@@ -385,6 +318,74 @@ figures.picture(
     alt="The graph of exercise 1 from left to right: the leaves w and x feed u, u and the leaf b feed v, then a, "
     "then s, e and the loss. A second arrow runs from x around the neuron straight to s. Each box shows its value.",
 )
+
+
+# %%
+def compare(name, got, expected, atol=1e-4):
+    """Stop with a message that tells a wrong shape from wrong values."""
+    assert isinstance(got, torch.Tensor | float | int), f"{name}: got {type(got).__name__}, expected numbers"
+    got, expected = torch.as_tensor(got).double(), torch.as_tensor(expected).double()
+    assert got.shape == expected.shape, (
+        f"{name}: wrong shape: got {tuple(got.shape)}, expected {tuple(expected.shape)}"
+    )
+    gap = (got - expected).abs().max().item()
+    assert gap <= atol, f"{name}: right shape, wrong values: off by up to {gap:.2g}"
+    print(f"{name}: good")
+
+
+def finite_difference(f, x, step=1e-4):
+    """Measure the gradient of the number f(x) by moving one entry of x at a time, up and down."""
+    grad = torch.zeros_like(x)
+    for index in range(x.numel()):
+        nudge = torch.zeros_like(x)
+        nudge.view(-1)[index] = step
+        grad.view(-1)[index] = (f(x + nudge) - f(x - nudge)) / (2 * step)
+    return grad
+
+
+# %% [markdown]
+# ## Exercises
+#
+# Your answers are checked twice. The cell below each exercise tells you at once what is wrong. When you hand in,
+# hidden checks call your functions with other inputs and other shapes.
+#
+# Most checks use `finite_difference` from the cell above. It is slow, and it never needs the chain rule: it moves
+# one number a little and watches the result. That makes it a good witness.
+#
+# ### Exercise 1: backward by hand
+#
+# *Difficulty: ●○○ · 10 minutes*
+#
+# Take one neuron with a **shortcut**: its input $x$ goes through $\tanh$ and also around it. Then compare the
+# result with a target $y$:
+#
+# $$u = w x, \quad v = u + b, \quad a = \tanh v, \quad s = a + x, \quad e = s - y, \quad L = e^2.$$
+#
+# Everything is a single number. Fill in `backward_by_hand`: compute $\bar w$, $\bar b$ and $\bar x$ with equation
+# (2), one line per node, from $L$ back to the leaves. The picture above shows the graph. Count the arrows that
+# leave $x$.
+#
+# You need one derivative: if $a = \tanh v$, then $\partial a/\partial v = 1 - a^2$.
+#
+# <details><summary>Hint 1: an idea</summary>
+#
+# Go through the six equations from the last to the first. For each one ask: if the result has gradient $\bar u$,
+# what does each ingredient get? A sum hands its gradient on unchanged. A product hands on its gradient times the
+# *other* factor.
+#
+# </details>
+# <details><summary>Hint 2: a step</summary>
+#
+# $\bar e = 2e$, and $\bar s = \bar e$. From $s = a + x$ both $a$ and $x$ get $\bar s$. Keep the share of $x$: a
+# second one comes when you reach $u = w x$.
+#
+# </details>
+# <details><summary>Hint 3: nearly the code</summary>
+#
+# Pass through tanh with `grad_s * (1 - a**2)`: this is the gradient at `v`, at `u` and at `b`. The weight gets it
+# times `x`. The input gets it times `w`, plus what came over the shortcut.
+#
+# </details>
 
 
 # %% exercise="backward_by_hand"
@@ -1226,8 +1227,7 @@ figures.picture(
 # Right: more than the same small change of the dark pixel. This, and no more.
 #
 # </details>
-
-# %% [markdown]
+#
 # ## I can now ...
 #
 # - [ ] ... carry a gradient backward through a graph by hand, and add up all roads to a node.
