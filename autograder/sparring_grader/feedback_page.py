@@ -10,6 +10,7 @@ import re
 import shutil
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import bleach
 from bleach.css_sanitizer import CSSSanitizer
@@ -27,7 +28,8 @@ from sparring_grader.errors import CourseError
 __all__ = ["CONFIG", "harmless_markdown", "write_feedback"]
 
 MARKDOWN_FILTER = "sparring_grader.feedback_page.harmless_markdown"
-CONFIG = {"HTMLExporter": {"filters": {"markdown2html": MARKDOWN_FILTER}}}
+# Raw cells hold a lesson's front matter, which is not for reading, and no answer.
+CONFIG = {"HTMLExporter": {"filters": {"markdown2html": MARKDOWN_FILTER}, "exclude_raw": True}}
 
 _TAGS = frozenset(
     {"a", "abbr", "b", "blockquote", "br", "caption", "code", "dd", "del", "details", "div", "dl", "dt", "em"}
@@ -71,23 +73,29 @@ def harmless_markdown(context: Context, source: str) -> str:
     images that lie in the notebook itself stay; scripts, event handlers, forms, frames, ids, foreign images don't.
     """
     cell = context.get("cell") or {}
+    attachments = cell.get("attachments")
+    return _harmless(source, attachments) if attachments else _harmless_again(source)
+
+
+@lru_cache(maxsize=4096)
+def _harmless_again(source: str) -> str:
+    """Remember what a class has in common: most of a submission's text is the lesson's own."""
+    return _harmless(source, {})
+
+
+def _harmless(source: str, attachments: dict[str, Any]) -> str:
     renderer = IPythonRenderer(
-        escape=False,
-        attachments=cell.get("attachments", {}),
-        embed_images=False,
-        path="",
-        exclude_anchor_links=True,
+        escape=False, attachments=attachments, embed_images=False, path="", exclude_anchor_links=True
     )
-    html = MarkdownWithMath(renderer=renderer).render(source)
-    return str(
-        bleach.clean(
-            html,
-            tags=_TAGS,
-            attributes=_allowed,
-            protocols=["http", "https", "mailto", "data"],
-            css_sanitizer=CSSSanitizer(allowed_css_properties=_STYLES),
-        )
+    html = bleach.clean(
+        MarkdownWithMath(renderer=renderer).render(source),
+        tags=_TAGS,
+        attributes=_allowed,
+        protocols=["http", "https", "mailto", "data"],
+        css_sanitizer=CSSSanitizer(allowed_css_properties=_STYLES),
     )
+    # The styles that nbgrader's pages bring along take the triangle away by which one sees that there is more.
+    return str(html).replace("<summary>", '<summary style="display: list-item">')
 
 
 def write_feedback(course_dir: Path, lesson: str, student: str) -> Path:
