@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparring_grader import lesson as lessons
-from sparring_grader.errors import LessonError
+from sparring_grader.errors import GraderError, LessonError
 from sparring_grader.frontmatter import LESSON_ID, Faults
 from sparring_grader.lesson import BEGIN, END, Exercise, Lesson
 
@@ -18,6 +18,19 @@ if TYPE_CHECKING:
     from sparring_grader.checks import Alternative, HiddenCheck, Mistake
 
 LEAST_MISTAKES = 2  # for each exercise
+
+
+def upward(name: str) -> Path:
+    """Return the nearest folder called `name` in the current directory or above it.
+
+    Raises:
+        GraderError: there is none.
+    """
+    here = Path.cwd()
+    for place in (here, *here.parents):
+        if (place / name).is_dir():
+            return place / name
+    raise GraderError(f"no folder {name}/ in {here} or above it; run this in a clone, or say --{name} DIR")
 
 
 def find(folder: Path) -> dict[str, Path]:

@@ -35,21 +35,12 @@ def command(
     Exit codes: 0 made; 2 a mistake that you can mend, named in the message.
     """
     from sparring_grader.creation import create
+    from sparring_grader.solutions import upward
 
-    source = solutions or _upward("solutions")
+    source = solutions or upward("solutions")
     made = create(directory, lessons_in=source, lessons=lessons, db_url=db, course_id=course_id)
     click.echo(f"Made the course {made.id} in {made.directory} with {', '.join(made.lessons)}.")
     first = made.lessons[0]
     click.echo(
         f"Next: cd {directory}; nbgrader release_assignment {first}; nbgrader collect {first}; sparring grade"
     )
-
-
-def _upward(name: str) -> Path:
-    from sparring_grader.errors import GraderError
-
-    here = Path.cwd()
-    for place in (here, *here.parents):
-        if (place / name).is_dir():
-            return place / name
-    raise GraderError(f"no folder {name}/ in {here} or above it; run this in a clone, or say --{name} DIR")

@@ -32,11 +32,14 @@ def command(lessons: tuple[str, ...], check: bool, solutions: Path | None, curri
     LESSON is a lesson's id, such as 05_mlp_and_fgsm, or its number, 05; without one, all are published, and
     notebooks whose lesson is gone are removed. A lesson whose text, checks or mistakes are wrong is refused, with
     file, line and remedy, before anything is written.
+
+    Exit codes: 0 published, or current; 1 --check found a difference; 2 a mistake that you can mend, named in
+    the message.
     """
     from sparring_grader import files, publish
     from sparring_grader import solutions as folder
 
-    source = solutions or _upward("solutions")
+    source = solutions or folder.upward("solutions")
     target = curriculum or source.parent / "curriculum"
     known = folder.find(source)
     made: dict[Path, str] = {}
@@ -58,15 +61,6 @@ def command(lessons: tuple[str, ...], check: bool, solutions: Path | None, curri
         _remove(path)
         click.echo(f"removed {_shown(path)}: no lesson makes it any more")
     click.echo(f"{len(made)} published, {len(made) - len(changed)} of them as they were.")
-
-
-def _upward(name: str) -> Path:
-    """Return the nearest folder called `name` in the current directory or above it."""
-    here = Path.cwd()
-    for place in (here, *here.parents):
-        if (place / name).is_dir():
-            return place / name
-    raise GraderError(f"no folder {name}/ in {here} or above it; run this in a clone, or say --{name} DIR")
 
 
 def _current(path: Path) -> str | None:
