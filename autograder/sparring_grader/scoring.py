@@ -92,7 +92,7 @@ def score(submission: bytes, job: Job) -> Graded:
     except SubmissionError as error:
         return _untaken(job, sha256, seed, began, str(error))
     notebook = rebuilt.notebook
-    runner = _Runner(checks, seed, rebuilt.answered)
+    runner = _Runner(job.master, checks, seed, rebuilt.answered)
     with Session(job.limits, unsandboxed=job.unsandboxed) as session:
         for cell in notebook.cells:
             runner.take(session, cell)
@@ -169,7 +169,14 @@ def _message(check: HiddenCheck, learner: Learner) -> str | None:
 class _Runner:
     """Takes a rebuilt notebook through a session, cell by cell, and keeps the scores."""
 
-    def __init__(self, checks: Mapping[str, list[HiddenCheck]], seed: Seed, answered: frozenset[str]) -> None:
+    def __init__(
+        self,
+        master: NotebookNode,
+        checks: Mapping[str, list[HiddenCheck]],
+        seed: Seed,
+        answered: frozenset[str],
+    ) -> None:
+        self._master = master
         self._checks = checks
         self._seed = seed
         self._answered = answered
@@ -205,7 +212,7 @@ class _Runner:
         return raised
 
     def _score(self, session: Session, name: str, points: float, raised: bool) -> ExerciseScore:
-        exercise = name.removeprefix(CHECK_PREFIX)
+        exercise = _checked(self._master, name)
         hidden = self._checks.get(exercise)
         if session.ended is not None:
             checks = [
@@ -226,6 +233,12 @@ class _Runner:
         return result
 
 
+def _checked(master: NotebookNode, cell: str) -> str:
+    """Return the exercise that a check cell checks: what the publisher noted, else what its name says."""
+    noted = master.metadata.get("sparring", {}).get("checks", {})
+    return str(noted.get(cell, cell.removeprefix(CHECK_PREFIX)))
+
+
 def _untaken(job: Job, sha256: str, seed: Seed, began: datetime, reason: str) -> Graded:
     """Return the zero of a file that is no submission of this lesson, on the release's own notebook."""
     notebook = deepcopy(job.master)
@@ -238,7 +251,7 @@ def _untaken(job: Job, sha256: str, seed: Seed, began: datetime, reason: str) ->
         if is_solution(cell):
             questions.append(QuestionState(name, points, answered=False))
         else:
-            result = ExerciseScore(name.removeprefix(CHECK_PREFIX), name, 0.0, points, reason)
+            result = ExerciseScore(_checked(job.master, name), name, 0.0, points, reason)
             exercises.append(result)
             cell.outputs = [feedback.check_output(result)]
     record = Record(

@@ -151,3 +151,20 @@ def test_checks_that_do_not_run_are_the_instructors_error_and_name_the_file(grad
     broken.write_text("import nothing_of_this_name\n")
     with pytest.raises(LessonError, match=r"checks\.py.*nothing_of_this_name"):
         grade(doubling.solved(), checks=broken)
+
+
+def test_a_check_cell_of_another_name_is_scored_by_the_hidden_checks_that_the_publisher_noted_for_it(
+    grade, doubling
+):
+    """JupyterLab's panel leaves the name to the instructor; the visible tests alone must not give the marks."""
+
+    def renamed(notebook):
+        for cell in notebook.cells:
+            if cell.metadata.get("nbgrader", {}).get("grade_id") == "check-double":
+                cell.metadata.nbgrader.grade_id = "test_double"
+        return notebook
+
+    master = renamed(doubling.release)
+    master.metadata["sparring"] = {"checks": {"test_double": "double"}}
+    work = renamed(doubling.solved("half", double="def double(x):\n    return 3 * x"))
+    assert earned(grade(work, master=master)) == {"double": 2, "largest": 0, "half": 3}
