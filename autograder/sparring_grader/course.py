@@ -153,8 +153,8 @@ def check_course_id(identity: str) -> None:
     """Refuse a course id that nbgrader could not put into a file name; raises CourseError."""
     if not _COURSE_ID.fullmatch(identity):
         raise CourseError(
-            f"the course id {identity[:80]!r} can't be used: take 1 to 64 of the letters a-z, digits, '_', '.' and '-', "
-            "and begin with a letter or digit (--course-id)"
+            f"the course id {identity[:80]!r} can't be used: take 1 to 64 letters a-z, digits, '_', '.' and '-', "
+            "beginning with a letter or digit (--course-id)"
         )
 
 
@@ -178,6 +178,7 @@ def configure(c: Any, directory: Path | str) -> None:
     c.Autograde.sanitize_preprocessors = []
     c.Autograde.autograde_preprocessors = []
     c.HTMLExporter.filters = {"markdown2html": "sparring_grader.feedback_page.harmless_markdown"}
+    c.HTMLExporter.exclude_raw = True  # a lesson's front matter
 
 
 def _limits(path: Path, given: Any) -> Limits:
@@ -188,6 +189,5 @@ def _limits(path: Path, given: Any) -> Limits:
             raise CourseError(f"{path}: there is no limit {name!r}; there are: {', '.join(known)}")
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
             raise CourseError(f"{path}: the limit {name} is {value!r}; it must be a number above 0")
-    return Limits(
-        **{name: float(value) if known[name] == "float" else int(value) for name, value in given.items()}
-    )
+    kinds: dict[Any, Any] = {"float": float, "int": int}
+    return Limits(**{name: kinds[known[name]](value) for name, value in given.items()})

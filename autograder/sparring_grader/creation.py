@@ -65,7 +65,8 @@ def create(
         if isinstance(error, OSError):
             reason = error.strerror or str(error)
             raise CourseError(
-                f"can't make {target}: {reason}; make room or check permissions, then run this again. Nothing was left"
+                f"can't make {target}: {reason}; make room or check permissions, then run this again; "
+                "nothing was left behind"
             ) from error
         raise
     return course.open_course(target)

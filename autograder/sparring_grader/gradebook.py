@@ -43,8 +43,8 @@ class Gradebook:
             self._engine = create_engine(url, connect_args=seconds)
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise GraderError(
-                f"can't use the gradebook {_without_password(db_url)!r}: {_first_line(error)}; its URL must look like "
-                "sqlite:////absolute/path.db or postgresql://user:password@host/database"
+                f"can't use the gradebook {_without_password(db_url)!r}: {_first_line(error)}; its URL must look "
+                "like sqlite:////absolute/path.db or postgresql://user:password@host/database"
             ) from error
 
     def __enter__(self) -> Gradebook:
@@ -70,6 +70,20 @@ class Gradebook:
                 return False
             scores = {grade.cell.name: grade.auto_score for grade in submitted.grades}
         return all(scores.get(cell) == earned for cell, earned in _earned(record).items())
+
+    def waiting(self) -> frozenset[tuple[str, str]]:
+        """Return the assignment and student of each submission in which something waits for a person."""
+        with self._transaction() as session:
+            found = session.execute(
+                select(api.Assignment.name, api.SubmittedAssignment.student_id)
+                .join(api.SubmittedAssignment, api.SubmittedAssignment.assignment_id == api.Assignment.id)
+                .join(
+                    api.SubmittedNotebook, api.SubmittedNotebook.assignment_id == api.SubmittedAssignment.id
+                )
+                .join(api.Grade, api.Grade.notebook_id == api.SubmittedNotebook.id)
+                .where(api.Grade.needs_manual_grade)
+            )
+            return frozenset((lesson, student) for lesson, student in found)
 
     def write(
         self, record: Record, notebook: NotebookNode, *, submitted_at: datetime | None, changed: bool
@@ -154,7 +168,7 @@ def _write_grades(master: Any, submitted: Any, record: Record, changed: bool) ->
     grades = {grade.cell_id: grade for grade in submitted.grades}
     earned = _earned(record)
     for cell in [*master.grade_cells, *master.task_cells]:
-        grade = grades.get(cell.id) or api.Grade(cell_id=cell.id, notebook=submitted)
+        grade = grades.get(cell.id) or _added(submitted, api.Grade(cell_id=cell.id))
         score = earned.get(cell.name)
         if grade.manual_score is not None or grade.extra_credit:
             grade.needs_manual_grade = grade.needs_manual_grade or changed or grade.auto_score != score
@@ -171,9 +185,15 @@ def _write_comments(master: Any, submitted: Any, notebook: NotebookNode) -> None
         if (data := _nbgrader(cell)) and data.get("checksum") == compute_checksum(cell)
     }
     for cell in [*master.solution_cells, *master.task_cells]:
-        comment = comments.get(cell.id) or api.Comment(cell_id=cell.id, notebook=submitted)
+        comment = comments.get(cell.id) or _added(submitted, api.Comment(cell_id=cell.id))
         solution = not isinstance(cell, api.TaskCell)
         comment.auto_comment = NO_RESPONSE if solution and cell.name in untouched else None
+
+
+def _added(submitted: Any, row: Any) -> Any:
+    """Add a grade or a comment to a submitted notebook."""
+    (submitted.grades if isinstance(row, api.Grade) else submitted.comments).append(row)
+    return row
 
 
 def _nbgrader(cell: NotebookNode) -> Mapping[str, Any] | None:
