@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
+from sparring import ThreatModel
 from sparring.projections import PROJECTIONS, project_l1, project_l2
 
 ORDERS = {"linf": float("inf"), "l2": 2, "l1": 1}
@@ -45,6 +46,20 @@ def test_a_projection_lies_in_the_ball_and_the_box_without_a_tolerance(norm, cas
     assert p.dtype == x.dtype
     assert (torch.linalg.vector_norm(p.double() - x.double(), ORDERS[norm], dim=1) <= eps).all()
     assert ((p >= 0) & (p <= 1)).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@settings(max_examples=60, deadline=None)
+@given(case=cases, eps=st.floats(0.5, 50.0), low=st.floats(-3.0, 0.0), width=st.floats(0.1, 5.0))
+def test_bounds_that_no_float_meets_hold_exactly(norm, case, eps, low, width):
+    """x + (high - x) may round to just above high; what is returned doesn't, for any bounds."""
+    x, x_adv = rows_like(**case)
+    high = low + width
+    x, x_adv = (low + width * x).clamp(low, high), low + 3 * width * x_adv
+    p = PROJECTIONS[norm](x_adv, x, eps, (low, high))
+    assert ((p >= low) & (p <= high)).all()
+    worst = ThreatModel(norm, eps, (low, high)).worst_case(x_adv, x)
+    assert ((worst >= low) & (worst <= high)).all()
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -79,6 +79,23 @@ def test_the_first_step_is_the_one_worked_by_hand():
     torch.testing.assert_close(weights(model), start - 0.01 * grads.sign(), atol=1e-6, rtol=0)
 
 
+def test_a_step_is_taken_in_train_mode():
+    """Dropout and batch normalization do their work while learning, also after an attack's turn."""
+    x, y = blobs(10)
+    modes = []
+
+    class Watching(MLP):
+        def forward(self, x):
+            if torch.is_grad_enabled():
+                modes.append(self.training)
+            return super().forward(x)
+
+    for attack in (None, lambda m, x, y: x):
+        modes.clear()
+        fit(Watching([4, 2]).eval(), x, y, epochs=2, batch_size=5, attack=attack)
+        assert modes == [True] * 4
+
+
 def test_each_epoch_sees_every_sample_once():
     """The last, smaller batch included, in a new order each time."""
     x, y = blobs(10)
