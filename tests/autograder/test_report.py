@@ -3,6 +3,7 @@
 import os
 import re
 import sqlite3
+import stat
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 from nbgrader.api import Gradebook
 
 from sparring_grader.commands.report import command
+from sparring_grader.course import ABOUT, describe
 from sparring_grader.errors import CourseError
 from sparring_grader.report import Grade, Report, collect, render, summarize
 
@@ -228,10 +230,11 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_one_lesson_can_be_reported_alone(course):
-    """A named lesson is reported, and nothing of another."""
+@pytest.mark.parametrize("name", [LINEAR, "02"])
+def test_one_lesson_can_be_reported_alone(course, name):
+    """A lesson named by its id or its number is reported, and nothing of another."""
     folder, url = course
-    report = collect(folder / "records", url, "ml-sec-26", [LINEAR])
+    report = collect(folder / "records", url, "ml-sec-26", [name])
     assert [lesson.lesson for lesson in report.lessons] == [LINEAR]
     assert FGSM not in render(report)
 
@@ -289,6 +292,24 @@ def test_reading_a_locked_gradebook_says_so(course, tmp_path):
             collect(folder / "records", f"sqlite:///{locked}", "ml-sec-26")
     finally:
         holder.close()
+
+
+def test_the_command_writes_one_private_page(course, report, tmp_path, monkeypatch):
+    """In a folder of the course, it writes the page where it is told, for its owner's eyes only, and says where."""
+    folder, url = course
+    home = tmp_path / "course"
+    (home / ".sparring").mkdir(parents=True)
+    (home / "source").mkdir()
+    (home / ".sparring" / "records").symlink_to(folder / "records")
+    (home / ABOUT).write_text(describe(report.course, url))
+    monkeypatch.chdir(home / "source")
+    first = CliRunner().invoke(command, [], catch_exceptions=False)
+    second = CliRunner().invoke(command, ["02", "--output", "linear.html"], catch_exceptions=False)
+    assert first.output == f"wrote {home / 'report.html'}\n"
+    assert second.output == "wrote linear.html\n"
+    assert stat.S_IMODE((home / "report.html").stat().st_mode) == 0o600
+    assert FGSM in (home / "report.html").read_text()
+    assert FGSM not in (home / "source" / "linear.html").read_text()
 
 
 def test_a_folder_that_is_no_course_is_refused(tmp_path):

@@ -17,7 +17,7 @@ from sparring_grader.report.model import Grade, Report, summarize
 
 
 def collect(records: Path, db_url: str, course: str, lessons: Iterable[str] = ()) -> Report:
-    """Return the report on a course: of `lessons`, or of every lesson that has been graded if none is named.
+    """Return the report on a course: of `lessons` (ids or numbers), or of every lesson that has been graded if none is named.
 
     `records` is the folder that holds LESSON/STUDENT.json, `course` the course id by which the gradebook knows it.
 
@@ -52,12 +52,15 @@ def collect(records: Path, db_url: str, course: str, lessons: Iterable[str] = ()
 
 
 def _chosen(wanted: list[str], known: list[str], graded: list[str]) -> list[str]:
-    for lesson in wanted:
-        if lesson not in known:
+    """Return the lessons meant by their ids or numbers, or all that are graded."""
+    chosen = [] if wanted else [lesson for lesson in known if lesson in graded]
+    for name in wanted:
+        meant = [lesson for lesson in known if name in (lesson, lesson.split("_")[0])]
+        if not meant:
             raise CourseError(
-                f"there is no lesson {lesson!r} in the gradebook; it knows {', '.join(known) or 'none yet'}"
+                f"there is no lesson {name!r} in the gradebook; it knows {', '.join(known) or 'none yet'}"
             )
-    chosen = wanted or [lesson for lesson in known if lesson in graded]
+        chosen += meant
     if not chosen:
         raise CourseError(
             "nothing has been graded yet, so there is nothing to report; run `sparring grade` first"
