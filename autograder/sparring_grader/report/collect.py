@@ -17,7 +17,7 @@ from sparring_grader.report.model import Grade, Report, summarize
 
 
 def collect(records: Path, db_url: str, course: str, lessons: Iterable[str] = ()) -> Report:
-    """Return the report on a course: of `lessons` (ids or numbers), or of every lesson that has been graded if none is named.
+    """Return the report on a course: of `lessons`, by id or number, or of all that have been graded if none is named.
 
     `records` is the folder that holds LESSON/STUDENT.json, `course` the course id by which the gradebook knows it.
 
