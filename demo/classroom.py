@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from nbformat import NotebookNode, v4
 
@@ -17,12 +18,16 @@ from sparring_grader.record import Record
 Marks = dict[str, float]
 
 
+STUDENTS = ["ada", "amir", "anya", "bao", "bela", "carlos", "chen", "dana", "dmitri", "elif", "emeka", "fatima", "finn", "grace", "hana", "hugo", "ines", "ivan", "jana", "jun", "kofi", "lars", "leila", "luca", "mai", "marta", "mei", "nadia", "nils", "noor", "olga", "omar", "paula", "priya", "quinn", "rosa", "sami", "sara", "tariq", "uma", "vera", "viktor", "wanda", "xu", "yara", "yusuf", "zoe"]
+
+
 @dataclass(frozen=True)
 class HandedIn:
     """What one student hands in for one lesson, and what must come of it.
 
-    `exact` are the points that each exercise must get; `loses` is an exercise that must get less than all of its
-    points; `says` must stand in the feedback: in that exercise's messages, or in the reason for what broke.
+    `exact` are the points that exercises must get; `loses` are exercises that must get less than all of their
+    points, each with what must stand in the messages of its hidden checks; `says` must stand in the reason for
+    what broke; `answered` says whether the question for a person has an answer.
     """
 
     student: str
@@ -30,7 +35,7 @@ class HandedIn:
     what: str
     data: bytes
     exact: Marks = field(default_factory=dict)
-    loses: str | None = None
+    loses: dict[str, str] = field(default_factory=dict)
     says: str | None = None
     answered: bool = False
 
@@ -64,10 +69,6 @@ class Material:
                 cell.source = answers[name]
         return work
 
-    def all_but(self, name: str, source: str) -> NotebookNode:
-        """Return the reference with one exercise's answer replaced."""
-        return self.with_answers(*(set(self.points) - {name}), **{name: source})
-
 
 def as_bytes(notebook: NotebookNode) -> bytes:
     """Return a notebook as the file that a learner would hand in."""
@@ -75,73 +76,100 @@ def as_bytes(notebook: NotebookNode) -> bytes:
 
 
 def hand_in(materials: list[Material]) -> list[HandedIn]:
-    """Return the whole class, students numbered within each lesson."""
+    """Return the whole class: in each lesson, the first student hands in the reference, the next other right answers.
+
+    Trouble and cheats are handed in for the first lesson only; what they do does not depend on the lesson.
+    """
     handed = []
-    for material in materials:
-        number = int(material.lesson.id[:2])
-        for index, (what, make) in enumerate(_submissions(material)):
-            handed.append(make(f"s{number:02d}-{index:02d}-{what[:24].strip('_-')}", what))
+    for place, material in enumerate(materials):
+        submissions = [
+            *_work(material),
+            *(_trouble(material) if place == 0 else ()),
+            *(_cheats(material) if place == 0 else ()),
+        ]
+        handed += [make(student) for student, make in zip(STUDENTS, submissions, strict=False)]
+        assert len(submissions) <= len(STUDENTS), (
+            f"{len(submissions)} submissions and {len(STUDENTS)} students"
+        )
     return handed
 
 
-Make = Callable[[str, str], HandedIn]
+Make = Callable[[str], HandedIn]
 
 
-def _submissions(material: Material) -> Iterator[tuple[str, Make]]:
-    lesson, points = material.lesson.id, material.points
-    names = list(points)
-    nothing = dict.fromkeys(names, 0.0)
+def _make(material: Material, what: str, work: NotebookNode | bytes, **must: Any) -> Make:
+    data = work if isinstance(work, bytes) else as_bytes(work)
+    return lambda student: HandedIn(student, material.lesson.id, what, data, **must)
 
-    def make(data: bytes | NotebookNode, exact: Marks, **more: object) -> Make:
-        content = data if isinstance(data, bytes) else as_bytes(data)
-        return lambda student, what: HandedIn(student, lesson, what, content, exact, **more)  # type: ignore[arg-type]
 
-    answered = material.with_answers(*names)
+def _work(material: Material) -> Iterator[Make]:
+    """What learners do: all right, right in another way, each known mistake, nothing at all."""
+    points = material.points
+    answered = material.with_answers(*points)
     for cell in answered.cells:
         data = cell.metadata.get("nbgrader", {})
         if data.get("grade") and data.get("solution"):
             cell.source = "My answer, in words, for a person to read."
-    yield "reference", make(answered, points, answered=True)
-    chosen: dict[str, str] = {}
-    for alternative in material.alternatives:
-        chosen.setdefault(alternative.exercise, alternative.source)
-    others = set(names) - set(chosen)
-    yield "other-shapes", make(material.with_answers(*others, **chosen), points)
-    for mistake in material.mistakes:
-        work = material.all_but(mistake.exercise, mistake.source)
-        yield mistake.name, make(work, {}, loses=mistake.exercise, says=mistake.message)
-    yield "untouched", make(material.release, nothing)
-    if material is None or number_of(lesson) != 1:
-        return
-    yield from _trouble(material, make, nothing)
+    yield _make(material, "the reference", answered, exact=points, answered=True)
+    for number, chosen in enumerate(_rounds(material.alternatives), start=1):
+        work = material.with_answers(*points, **{name: item.source for name, item in chosen.items()})
+        yield _make(material, f"right in another way ({number})", work, exact=points)
+    for number, wrong_answers in enumerate(_rounds(material.mistakes), start=1):
+        work = material.with_answers(*points, **{name: item.source for name, item in wrong_answers.items()})
+        exact = {name: value for name, value in points.items() if name not in wrong_answers}
+        loses = {name: item.message for name, item in wrong_answers.items()}
+        yield _make(
+            material,
+            f"a mistake in each of {len(loses)} exercises ({number})",
+            work,
+            exact=exact,
+            loses=loses,
+        )
+    yield _make(material, "the untouched release", material.release, exact=dict.fromkeys(points, 0.0))
+
+
+Item = TypeVar("Item", Mistake, Alternative)
+
+
+def _rounds(items: list[Item]) -> Iterator[dict[str, Item]]:
+    """Deal the items out into rounds with one of each exercise, until all have been dealt."""
+    left = list(items)
+    while left:
+        dealt: dict[str, Item] = {}
+        for item in left:
+            dealt.setdefault(item.exercise, item)
+        left = [item for item in left if dealt[item.exercise] is not item]
+        yield dealt
+
+
+def _cheats(material: Material) -> Iterator[Make]:
+    """The first exercise solved, and a cheat on top of it."""
+    first = next(iter(material.points))
+    exact = {**dict.fromkeys(material.points, 0.0), first: material.points[first]}
     for cheat in CHEATS:
-        exact = {**nothing, names[0]: points[names[0]]}
-        yield cheat.name, make(cheated(material.with_answers(names[0]), cheat), exact)
+        what = f"a cheat: {cheat.name.replace('_', ' ')}"
+        yield _make(material, what, cheated(material.with_answers(first), cheat), exact=exact)
 
 
-def number_of(lesson: str) -> int:
-    """Return a lesson's number."""
-    return int(lesson[:2])
-
-
-def _trouble(material: Material, make: Callable[..., Make], nothing: Marks) -> Iterator[tuple[str, Make]]:
+def _trouble(material: Material) -> Iterator[Make]:
+    """What breaks: files that are none, a crash, a loop, too much memory."""
     points = material.points
-    names = list(points)
-    first, second = names[0], names[1]
-    solved = dict(points)
-    yield "broken-file", make(b'{"cells": [', nothing, says="not JSON")
-    yield "no-notebook", make(b'{"grade": "all points, please"}', nothing, says="no notebook")
-    crash = material.with_answers(*names)
-    _before(crash, f"check-{second}", "import os\nos.abort()")
-    yield "crash", make(crash, {**nothing, first: points[first]}, says="SIGABRT")
-    loop = material.with_answers(*names)
-    _before(loop, second, "while True:\n    pass")
-    yield "endless-loop", make(loop, solved)
-    source = next(e.cell.source for e in material.lesson.exercises if e.name == second)
-    hog = material.all_but(
-        second, "hoard = []\nwhile True:\n    hoard.append(bytearray(256 << 20))\n" + source
+    nothing = dict.fromkeys(points, 0.0)
+    first, second = list(points)[:2]
+    yield _make(material, "a broken file", b'{"cells": [', exact=nothing, says="not JSON")
+    yield _make(
+        material, "no notebook", b'{"grade": "all points, please"}', exact=nothing, says="no notebook"
     )
-    yield "memory-hog", make(hog, {**solved, second: 0.0}, says=None)
+    crash = material.with_answers(*points)
+    _before(crash, f"check-{second}", "import os\nos.abort()")
+    yield _make(material, "a crash", crash, exact={**nothing, first: points[first]}, says="SIGABRT")
+    loop = material.with_answers(*points)
+    _before(loop, second, "while True:\n    pass")
+    yield _make(material, "an endless loop", loop, exact=points)
+    source = next(exercise.cell.source for exercise in material.lesson.exercises if exercise.name == second)
+    hog = "hoard = []\nwhile True:\n    hoard.append(bytearray(256 << 20))\n" + source
+    work = material.with_answers(*points, **{second: hog})
+    yield _make(material, "a memory hog", work, exact={**points, second: 0.0})
 
 
 def _before(notebook: NotebookNode, name: str, source: str) -> None:
@@ -161,14 +189,14 @@ def wrong(handed: HandedIn, record: Record) -> list[str]:
         for name, points in handed.exact.items()
         if abs(got[name].earned - points) > 1e-9
     ]
-    texts = [record.trouble or ""]
-    if handed.loses is not None:
-        exercise = got[handed.loses]
-        if exercise.earned >= exercise.points:
-            faults.append(f"{handed.loses} lost no points")
-        texts = [check.message or "" for check in exercise.checks]
-    if handed.says is not None and not any(handed.says in text for text in texts):
-        faults.append(f"the feedback does not say {handed.says!r}; it says {' '.join(texts)[:300]!r}")
+    for name, message in handed.loses.items():
+        if got[name].earned >= got[name].points:
+            faults.append(f"{name} lost no points")
+        said = " ".join(check.message or "" for check in got[name].checks)
+        if message not in said:
+            faults.append(f"the feedback on {name} does not say {message!r}; it says {said[:200]!r}")
+    if handed.says is not None and handed.says not in (record.trouble or ""):
+        faults.append(f"the feedback does not say {handed.says!r}; it says {record.trouble!r}")
     if handed.answered != any(question.answered for question in record.questions):
         faults.append(f"a question counts as {'not ' if handed.answered else ''}answered")
     return faults
