@@ -8,9 +8,10 @@ import secrets
 import shutil
 import sysconfig
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sparring_grader import course, files, publish, solutions
 from sparring_grader.course import Course
@@ -18,6 +19,7 @@ from sparring_grader.errors import CourseError, GraderError
 from sparring_grader.gradebook import Gradebook
 from sparring_grader.lesson import Lesson
 
+_EXCEPTION = re.compile(r"[\w.]+(Error|Exception|Entry)\b")
 # Who has a login on this machine may pass through to the exchange, and look into nothing else.
 _PRIVATE = (".sparring", "lessons", "source", "release", "submitted", "autograded", "feedback")
 
@@ -47,7 +49,7 @@ def create(
     chosen = [solutions.load(lessons_in, name) for name in solutions.choose(lessons, known, lessons_in)]
     for lesson in chosen:
         solutions.check(lesson)
-    url = _absolute(db_url)
+    url = _full(db_url)
     if url is not None:
         _refuse_if_taken(url, chosen)
     try:
@@ -81,17 +83,24 @@ def _refuse_if_in_use(target: Path) -> None:
         raise CourseError(f"{target} is not empty; name a folder that is empty or does not exist yet")
 
 
-def _absolute(db_url: str | None) -> str | None:
-    """Return the URL with an SQLite file's path made absolute: nbgrader is not always run where `new` was."""
-    prefix = "sqlite:///"
-    if db_url is None or not db_url.startswith(prefix):
+def _full(db_url: str | None) -> str | None:
+    """Return the URL with what it leaves open filled in.
+
+    An SQLite file's path is made absolute, as nbgrader is not always run where `new` was. A PostgreSQL URL names
+    the driver that comes along, as which one is meant by default depends on SQLAlchemy's version.
+    """
+    if db_url is None:
+        return None
+    if match := re.match(r"postgres(ql)?:", db_url):
+        return f"postgresql+psycopg2:{db_url[match.end() :]}"
+    if not db_url.startswith("sqlite"):
         return db_url
-    path = db_url.removeprefix(prefix)
-    if not path or path == ":memory:":
+    driver, _, path = db_url.partition(":///")
+    if path in ("", ":memory:"):
         raise CourseError(
-            f"the gradebook {db_url!r} is gone when this command ends; name a file, as in {prefix}marks.db"
+            f"the gradebook {db_url!r} is gone when this command ends; name a file, as in sqlite:///marks.db"
         )
-    return prefix + str(Path(path).absolute())
+    return f"{driver}:///{Path(path).absolute()}"
 
 
 def _refuse_if_taken(url: str, lessons: Sequence[Lesson]) -> None:
@@ -140,9 +149,7 @@ def _generate(root: Path, lessons: Sequence[str]) -> None:
                 made.append(lesson)
                 result = nbgrader.generate_assignment(lesson)
                 if not result["success"]:
-                    said = (result.get("log") or result.get("error") or "").strip().splitlines()
-                    reason = said[-1] if said else "it did not say why"
-                    raise CourseError(f"nbgrader could not generate {lesson}: {reason}")
+                    raise CourseError(f"nbgrader could not generate {lesson}: {_reason(result)}")
     except BaseException:
         # A gradebook that outlives the directory must be as empty as before, or a second try would be refused.
         with Registry(config.CourseDirectory.db_url, config.CourseDirectory.course_id) as registry:
@@ -150,6 +157,13 @@ def _generate(root: Path, lessons: Sequence[str]) -> None:
                 if any(item.name == lesson for item in registry.assignments):
                     registry.remove_assignment(lesson)
         raise
+
+
+def _reason(result: Mapping[str, Any]) -> str:
+    """Return the exception that nbgrader logged, rather than the one by which it then points to its log."""
+    lines = f"{result.get('error', '')}\n{result.get('log', '')}".strip().splitlines()
+    errors = [line for line in lines if _EXCEPTION.match(line) and "NbGraderException" not in line]
+    return (errors or lines or ["it did not say why"])[-1]
 
 
 @contextmanager

@@ -100,12 +100,13 @@ def read(folder: Path, lesson: str) -> bytes:
                 f"{lesson}.ipynb is no regular file; hand in the notebook itself, not a link or a device"
             ) from error
         raise
+    about = os.fstat(descriptor)
+    if not stat.S_ISREG(about.st_mode):
+        os.close(descriptor)
+        raise SubmissionError(
+            f"{lesson}.ipynb is no regular file; hand in the notebook itself, not a folder or a device"
+        )
     with os.fdopen(descriptor, "rb") as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode):
-            raise SubmissionError(
-                f"{lesson}.ipynb is no regular file; hand in the notebook itself, not a folder or a device"
-            )
         if about.st_size > MAX_BYTES:
             raise SubmissionError(
                 f"{lesson}.ipynb has {about.st_size / (1 << 20):.0f} MiB, and the limit is {MAX_BYTES >> 20} MiB; "

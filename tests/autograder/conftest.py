@@ -72,3 +72,21 @@ def doubling() -> Doubling:
 @pytest.fixture(scope="session")
 def as_bytes():
     return lambda notebook: json.dumps(deepcopy(notebook)).encode()
+
+
+@pytest.fixture(scope="session")
+def made_course(tmp_path_factory):
+    """A course of the smallest whole lesson, made once; tests that write take a copy."""
+    from coursework import SOLUTIONS as LESSONS
+
+    from sparring_grader.creation import create
+
+    return create(tmp_path_factory.mktemp("made") / "fall-26", lessons_in=LESSONS)
+
+
+@pytest.fixture
+def course(made_course, tmp_path):
+    """A course of the test's own, nothing handed in yet."""
+    from coursework import copy_of
+
+    return copy_of(made_course, tmp_path / "fall-26")
