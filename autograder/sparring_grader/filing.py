@@ -15,7 +15,7 @@ def previous(course: Course, lesson: str, student: str) -> Record | None:
     """Return the record of the submission that was graded last; None if there is none that can be read."""
     try:
         return Record.from_json(course.record(lesson, student).read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -120,15 +120,20 @@ class Gradebook:
                     f"the gradebook {self.name} is locked by another program (waited {self._wait:g} s); close what "
                     "writes to it, then run this again: what has been graded is kept"
                 ) from error
+            if "no such" in reason:
+                raise self._broken(reason) from error
             raise GraderError(
                 f"the gradebook {self.name} can't be reached: {reason}; check that it is there, that its server "
                 "runs and that its URL is right, then run this again"
             ) from error
         except SQLAlchemyError as error:
-            raise GraderError(
-                f"the gradebook {self.name} does not work: {_first_line(getattr(error, 'orig', None) or error)}; if "
-                "nbgrader was upgraded, copy it and run `nbgrader db upgrade`"
-            ) from error
+            raise self._broken(_first_line(getattr(error, "orig", None) or error)) from error
+
+    def _broken(self, reason: str) -> GraderError:
+        return GraderError(
+            f"the gradebook {self.name} does not work: {reason}; if nbgrader was upgraded, copy it and run "
+            "`nbgrader db upgrade`"
+        )
 
 
 def _submitted(session: Session, record: Record) -> Any | None:
