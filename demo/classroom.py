@@ -18,7 +18,55 @@ from sparring_grader.record import Record
 Marks = dict[str, float]
 
 
-STUDENTS = ["ada", "amir", "anya", "bao", "bela", "carlos", "chen", "dana", "dmitri", "elif", "emeka", "fatima", "finn", "grace", "hana", "hugo", "ines", "ivan", "jana", "jun", "kofi", "lars", "leila", "luca", "mai", "marta", "mei", "nadia", "nils", "noor", "olga", "omar", "paula", "priya", "quinn", "rosa", "sami", "sara", "tariq", "uma", "vera", "viktor", "wanda", "xu", "yara", "yusuf", "zoe"]
+STUDENTS = [
+    "ada",
+    "amir",
+    "anya",
+    "bao",
+    "bela",
+    "carlos",
+    "chen",
+    "dana",
+    "dmitri",
+    "elif",
+    "emeka",
+    "fatima",
+    "finn",
+    "grace",
+    "hana",
+    "hugo",
+    "ines",
+    "ivan",
+    "jana",
+    "jun",
+    "kofi",
+    "lars",
+    "leila",
+    "luca",
+    "mai",
+    "marta",
+    "mei",
+    "nadia",
+    "nils",
+    "noor",
+    "olga",
+    "omar",
+    "paula",
+    "priya",
+    "quinn",
+    "rosa",
+    "sami",
+    "sara",
+    "tariq",
+    "uma",
+    "vera",
+    "viktor",
+    "wanda",
+    "xu",
+    "yara",
+    "yusuf",
+    "zoe",
+]
 
 
 @dataclass(frozen=True)
@@ -120,7 +168,7 @@ def _work(material: Material) -> Iterator[Make]:
         loses = {name: item.message for name, item in wrong_answers.items()}
         yield _make(
             material,
-            f"a mistake in each of {len(loses)} exercises ({number})",
+            f"mistakes in {len(loses)} of the exercises ({number})",
             work,
             exact=exact,
             loses=loses,

@@ -62,7 +62,13 @@ def jupyter_lab(folder: Path, home: Path, *, learner: bool) -> Iterator[str]:
     if learner:
         # What `make lab` does: instructors' panels are hidden.
         for name in ("formgrader", "create-assignment", "course-list"):
-            disable = [scripts / "jupyter", "labextension", "disable", "--level=user", f"@jupyter/nbgrader:{name}"]
+            disable = [
+                scripts / "jupyter",
+                "labextension",
+                "disable",
+                "--level=user",
+                f"@jupyter/nbgrader:{name}",
+            ]
             subprocess.run(disable, env=environment, check=True, capture_output=True, timeout=120)
     # A learner has answered JupyterLab's question about news long ago.
     settings = home / "settings" / "@jupyterlab" / "apputils-extension"
@@ -75,7 +81,9 @@ def jupyter_lab(folder: Path, home: Path, *, learner: bool) -> Iterator[str]:
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.expose_app_in_browser=True",
     ]  # fmt: skip
     with log.open("w") as file:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT
+        )
     try:
         yield _address(home / "runtime", process, log)
     finally:

@@ -4,9 +4,9 @@ import json
 import shutil
 
 import pytest
+from tests.browser.conftest import ROOT, jupyter_lab
 
 from sparring_grader import solutions
-from tests.browser.conftest import ROOT, jupyter_lab
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 LESSON = "05_mlp_and_fgsm"
