@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from demo.classroom import HandedIn, wrong
 from nbgrader.api import Gradebook
 
-from demo.classroom import HandedIn, wrong
 from sparring_grader.errors import WallError
 from sparring_grader.record import CheckResult, ExerciseScore, Record
 from sparring_grader.wall import find_bubblewrap
