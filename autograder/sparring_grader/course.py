@@ -172,6 +172,7 @@ def configure(c: Any, directory: Path | str) -> None:
     c.CourseDirectory.course_id = course.id
     c.CourseDirectory.db_url = course.db_url
     c.Exchange.root = str(course.directory / "exchange")
+    c.ExchangeFactory.collect = "sparring_grader.collecting.Collect"
     # The exporter does all the grading; nbgrader's own steps would run the notebook without a wall.
     c.Autograde.exporter_class = "sparring_grader.nbgrader_plugin.GradingExporter"
     c.Autograde.pre_convert_hook = "sparring_grader.nbgrader_plugin.take_the_lessons_notebook"
