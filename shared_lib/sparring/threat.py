@@ -20,8 +20,8 @@ class ThreatModel:
 
     `norm` is "linf", "l2" or "l1". `eps` is the radius in the data's own units: a number, or a tensor of shape
     (n,) with one radius per sample. `bounds` is the smallest and the largest value that a feature can have
-    (either may be infinite). Raises ThreatError for an unknown norm, an eps that is negative, NaN or infinite, and
-    bounds out of order.
+    (either may be infinite). An infinite eps means any distance, which only a minimum-norm attack can use. Raises
+    ThreatError for an unknown norm, an eps that is negative or NaN, and bounds out of order.
     """
 
     norm: str
@@ -55,6 +55,15 @@ class ThreatModel:
             )
         return torch.as_tensor(self.eps, dtype=exact_dtype(x.device), device=x.device).expand(len(x))
 
+    def finite_radii(self, x: Tensor) -> Tensor:
+        """Return `radii(x)`; ThreatError if one is infinite, for what can only be done in a ball of some size."""
+        radii = self.radii(x)
+        if bool(radii.isinf().any()):
+            raise ThreatError(
+                "eps is inf, but this needs a finite radius; give one, or use a minimum-norm attack such as fmn"
+            )
+        return radii
+
     def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Return the point of the threat model around `x` that is nearest to `x_adv`, in l2 distance.
 
@@ -73,12 +82,13 @@ class ThreatModel:
         """Return a point drawn uniformly from the ball around `x`, then projected into the bounds.
 
         One number is drawn from the generator; a sample's point depends on that number and on the sample's own
-        values only, not on its batch. Without a generator the points are the same on every call.
+        values only, not on its batch. Without a generator the points are the same on every call. Raises ThreatError
+        for an infinite eps.
         """
         check_samples(x, self.bounds)
         if x.numel() == 0:
             return x.detach().clone()
-        radii = self.radii(x)
+        radii = self.finite_radii(x)
         delta = unit_ball(x, self.norm, draw_seed(given_or_zero(generator))) * radii.unsqueeze(1)
         start = (x.detach().flatten(1).to(delta.dtype) + delta).to(x.dtype).reshape(x.shape)
         return PROJECTIONS[self.norm](start, x.detach(), radii, self.bounds)
@@ -88,13 +98,14 @@ class ThreatModel:
 
         On a linear objective this is the worst case there is: without bounds it gains eps times the dual norm of the
         gradient. For linf it is a sign step; for l2 a gradient step, for l1 the coordinates with the largest gradient
-        one after the other, each as far as the bounds have room. A coordinate with gradient zero stays.
+        one after the other, each as far as the bounds have room. A coordinate with gradient zero stays. Raises
+        ThreatError for an infinite eps.
         """
         self._check_pair(gradient, x)
         x = x.detach()
         if x.numel() == 0:
             return x.clone()
-        ball = frame(x, self.radii(x), self.bounds)
+        ball = frame(x, self.finite_radii(x), self.bounds)
         slope = gradient.detach().flatten(1).to(ball.x.dtype)
         slope = slope / slope.abs().amax(1, keepdim=True).clamp_min(torch.finfo(slope.dtype).tiny)
         if self.norm == "linf":
@@ -133,6 +144,8 @@ class ThreatModel:
             eps = (
                 f"{len(self.eps)} radii" if not len(self.eps) else f"{self.eps.min():g} to {self.eps.max():g}"
             )
+        elif math.isinf(self.eps):
+            return f"any {self.norm} distance, values in [{self.bounds[0]:g}, {self.bounds[1]:g}]"
         else:
             eps = f"{self.eps:g}"
         low, high = self.bounds
@@ -164,11 +177,11 @@ def _valid_eps(eps: object) -> float | Tensor:
                 f"eps must be a number or have shape (n,), got {tuple(eps.shape)}; pass eps.flatten()"
             )
         radii = eps.detach().to(exact_dtype(eps.device)).clone()
-        bad = ~(radii.isfinite() & (radii >= 0))
+        bad = ~(radii >= 0)
         if bad.any():
             first = int(bad.nonzero()[0])
             raise ThreatError(
-                f"eps[{first}] is {float(radii[first]):g}; every radius must be a finite number, 0 or more"
+                f"eps[{first}] is {float(radii[first]):g}; every radius must be 0 or more (inf: any distance)"
             )
         return radii
     try:
@@ -180,8 +193,8 @@ def _valid_eps(eps: object) -> float | Tensor:
             f"eps must be a number or a tensor of shape (n,), got {type(eps).__name__}; "
             "for one radius per sample pass torch.tensor([...])"
         ) from None
-    if not (math.isfinite(radius) and radius >= 0):
-        raise ThreatError(f"eps is {radius:g}; it must be a finite number, 0 or more, in the units of x")
+    if not radius >= 0:
+        raise ThreatError(f"eps is {radius:g}; it must be 0 or more (inf: any distance), in the units of x")
     return radius
 
 

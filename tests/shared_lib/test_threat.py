@@ -17,8 +17,8 @@ ORDERS = {"linf": float("inf"), "l2": 2, "l1": 1}
     [
         (("l3", 0.1), ["'l3'", "'linf', 'l2', 'l1'"]),
         (("linf", -0.1), ["-0.1", "0 or more"]),
-        (("linf", float("nan")), ["nan", "finite"]),
-        (("linf", float("inf")), ["inf", "finite"]),
+        (("linf", float("nan")), ["nan", "0 or more"]),
+        (("linf", float("-inf")), ["-inf", "0 or more"]),
         (("linf", "much"), ["str", "number"]),
         (("linf", True), ["bool", "number"]),
         (("linf", [0.1, 0.2]), ["list", "torch.tensor"]),
@@ -180,3 +180,24 @@ def test_where_the_gradient_is_zero_the_worst_case_is_x(norm):
     """Nothing is gained by moving, and zero divided by zero moves nothing."""
     x = torch.rand(2, 3)
     assert torch.equal(ThreatModel(norm, 0.5).worst_case(torch.zeros(2, 3), x), x)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_an_infinite_eps_means_any_distance(norm):
+    """Only the bounds are left to project on; what needs a ball of some size says so, and how to go on."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(3, 4, generator=generator)
+    far = x + 5 * torch.randn(3, 4, generator=generator)
+    wide = (float("-inf"), float("inf"))
+    for eps in (math.inf, torch.tensor([0.0, 0.1, math.inf])):
+        threat = ThreatModel(norm, eps)
+        point = threat.project(far, x)
+        assert torch.equal(point[2], far[2].clamp(0, 1))
+        assert threat.contains(point, x, tol=0).all()
+        assert torch.equal(ThreatModel(norm, eps, wide).project(far, x)[2], far[2])
+        for use in (lambda t=threat: t.random_start(x), lambda t=threat: t.worst_case(far, x)):
+            with pytest.raises(ThreatError, match=r"eps is inf.*finite radius; give one"):
+                use()
+    assert ThreatModel(norm, math.inf) == ThreatModel(norm, float("inf"))
+    assert "any distance" not in ThreatModel(norm, 3.0).describe()
+    assert ThreatModel(norm, math.inf).describe() == f"any {norm} distance, values in [0, 1]"

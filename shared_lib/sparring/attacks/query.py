@@ -50,9 +50,31 @@ class Query:
         with torch.enable_grad():
             point = x.detach().clone().requires_grad_(True)
             answer = self._ask(point)
-            gradient = None
-            if answer.objective.requires_grad:
-                (gradient,) = torch.autograd.grad(answer.objective.sum(), point, allow_unused=True)
+            gradient = self._slope(answer.objective, point)
+        return Answer(answer.objective.detach(), answer.success), gradient
+
+    def rivals(self, x: Tensor, count: int) -> tuple[Answer, Tensor, Tensor]:
+        """Return the same as `value`, and by how much the `count` best other classes beat the label.
+
+        Also return the gradients of these leads. Leads have shape (n, k), gradients (n, k, ...), k being the smaller of
+        `count` and the number of other classes. One forward and k backward passes.
+        """
+        with torch.enable_grad():
+            point = x.detach().clone().requires_grad_(True)
+            logits = self._logits(point)
+            answer = self._judge(logits)
+            here = self.y.unsqueeze(1)
+            others = logits.detach().scatter(1, here, float("-inf"))
+            best = others.topk(min(count, logits.shape[1] - 1), dim=1).indices
+            leads = logits.gather(1, best) - logits.gather(1, here)
+            slopes = [self._slope(lead, point, keep=True) for lead in leads.unbind(1)]
+        answer = Answer(answer.objective.detach(), answer.success)
+        return answer, leads.detach(), torch.stack(slopes, dim=1)
+
+    def _slope(self, objective: Tensor, point: Tensor, keep: bool = False) -> Tensor:
+        gradient = None
+        if objective.requires_grad:
+            (gradient,) = torch.autograd.grad(objective.sum(), point, retain_graph=keep, allow_unused=True)
         if gradient is None:
             raise ModelError(
                 "the objective does not depend on x as far as autograd can see; "
@@ -60,13 +82,19 @@ class Query:
             )
         self.backwards += 1
         # A step along NaN would lose the sample for good.
-        return Answer(answer.objective.detach(), answer.success), gradient.nan_to_num()
+        return gradient.nan_to_num()
 
-    def _ask(self, x: Tensor) -> Answer:
+    def _logits(self, x: Tensor) -> Tensor:
         logits = self.model(x)
         self.forwards += 1
         if self.forwards == 1:
             self._check(logits)
+        return logits
+
+    def _ask(self, x: Tensor) -> Answer:
+        return self._judge(self._logits(x))
+
+    def _judge(self, logits: Tensor) -> Answer:
         if self.targets is None:
             objective = self.objective(logits, self.y)
         else:
@@ -98,9 +126,19 @@ def _ordinary(labels: Tensor) -> Tensor:
 
 @contextmanager
 def attacking(
-    model: Model, x: Tensor, y: Tensor, threat: ThreatModel, targets: Tensor | None, objective: Objective
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel,
+    targets: Tensor | None,
+    objective: Objective,
+    *,
+    any_distance: bool = False,
 ) -> Iterator[Query]:
-    """Check what an attack was given, and freeze the model while it runs."""
+    """Check what an attack was given, and freeze the model while it runs.
+
+    An infinite eps is for attacks that say `any_distance`; the others would take steps of infinite length.
+    """
     if not isinstance(threat, ThreatModel):
         raise InputError(
             f"threat must be a ThreatModel, got {type(threat).__name__}; ThreatModel('linf', eps=0.1) is one"
@@ -110,7 +148,7 @@ def attacking(
     if targets is not None:
         check_targets(targets, y, x)
     check_model(model, x)
-    threat.radii(x)
+    _ = threat.radii(x) if any_distance else threat.finite_radii(x)
     with torch.inference_mode(False), frozen(model):
         yield Query(model, y, targets, objective)
 
