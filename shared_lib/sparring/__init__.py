@@ -10,18 +10,33 @@ from typing import TYPE_CHECKING, Any
 from sparring.errors import SparringError
 
 if TYPE_CHECKING:
-    from sparring.attacks import AttackResult, fgsm, pgd
+    from sparring.attacks import AttackResult, apgd, apgd_t, fgsm, mi_fgsm, pgd, r_fgsm
     from sparring.device import pick_device
     from sparring.threat import ThreatModel
 
-__all__ = ["AttackResult", "SparringError", "ThreatModel", "fgsm", "pgd", "pick_device"]
+__all__ = [
+    "AttackResult",
+    "SparringError",
+    "ThreatModel",
+    "apgd",
+    "apgd_t",
+    "fgsm",
+    "mi_fgsm",
+    "pgd",
+    "pick_device",
+    "r_fgsm",
+]
 
 _HOME = {
     "AttackResult": "sparring.attacks",
     "ThreatModel": "sparring.threat",
+    "apgd": "sparring.attacks",
+    "apgd_t": "sparring.attacks",
     "fgsm": "sparring.attacks",
+    "mi_fgsm": "sparring.attacks",
     "pgd": "sparring.attacks",
     "pick_device": "sparring.device",
+    "r_fgsm": "sparring.attacks",
 }
 _MODULES = {
     "attacks", "data", "device", "errors", "figures", "models", "objectives", "projections", "threat", "training",

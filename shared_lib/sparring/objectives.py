@@ -42,6 +42,16 @@ def margin(logits: Tensor, y: Tensor, targets: Tensor | None = None) -> Tensor:
     return others - here if targets is None else here - others
 
 
+def lead(logits: Tensor, y: Tensor, targets: Tensor | None = None) -> Tensor:
+    """Return by how much the target beats the label, whatever the other classes do; without targets the margin.
+
+    The margin is the largest lead of all wrong classes, so climbing one lead after the other climbs the margin.
+    """
+    if targets is None:
+        return margin(logits, y)
+    return (logits.gather(1, targets.unsqueeze(1)) - logits.gather(1, y.unsqueeze(1))).squeeze(1)
+
+
 def dlr(logits: Tensor, y: Tensor, targets: Tensor | None = None) -> Tensor:
     """Return the difference of logits ratio: a margin that doesn't change when logits are shifted or scaled.
 
@@ -57,8 +67,7 @@ def dlr(logits: Tensor, y: Tensor, targets: Tensor | None = None) -> Tensor:
     ordered = logits.sort(dim=1, descending=True).values
     if targets is None:
         return margin(logits, y) / (ordered[:, 0] - ordered[:, 2] + 1e-12)
-    gap = logits.gather(1, targets.unsqueeze(1)) - logits.gather(1, y.unsqueeze(1))
-    return gap.squeeze(1) / (ordered[:, 0] - (ordered[:, 2] + ordered[:, 3]) / 2 + 1e-12)
+    return lead(logits, y, targets) / (ordered[:, 0] - (ordered[:, 2] + ordered[:, 3]) / 2 + 1e-12)
 
 
 def succeeded(logits: Tensor, y: Tensor, targets: Tensor | None = None) -> Tensor:

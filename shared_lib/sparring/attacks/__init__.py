@@ -8,8 +8,12 @@ own arithmetic doesn't. The model is attacked in eval mode. Success, objective a
 `x_adv` that is returned.
 """
 
+from sparring.attacks.apgd import apgd
+from sparring.attacks.apgd_t import apgd_t
 from sparring.attacks.fgsm import fgsm
+from sparring.attacks.mi_fgsm import mi_fgsm
 from sparring.attacks.pgd import pgd
+from sparring.attacks.r_fgsm import r_fgsm
 from sparring.attacks.result import AttackResult
 
-__all__ = ["AttackResult", "fgsm", "pgd"]
+__all__ = ["AttackResult", "apgd", "apgd_t", "fgsm", "mi_fgsm", "pgd", "r_fgsm"]

@@ -19,7 +19,7 @@ from sparring.inputs import (
     check_samples,
     check_targets,
 )
-from sparring.objectives import Objective, succeeded
+from sparring.objectives import Objective, margin, succeeded
 from sparring.threat import ThreatModel
 
 
@@ -37,8 +37,27 @@ class Query:
         self.model, self.objective = model, objective
         self.y = _ordinary(y)
         self.targets = None if targets is None else _ordinary(targets)
+        self.aim = self.targets
         self.forwards = 0
         self.backwards = 0
+        self._whole = self.y, self.targets
+
+    def about(self, rows: Tensor, aim: Tensor | None = None) -> None:
+        """Ask from now on about a batch whose rows are these samples: indices, in any order and number.
+
+        `aim`, one class per row, is what the objective climbs toward where success is any class but the label.
+        """
+        y, targets = self._whole
+        self.y = y[rows]
+        self.targets = None if targets is None else targets[rows]
+        self.aim = self.targets if aim is None else aim
+
+    def runners_up(self, x: Tensor, count: int) -> Tensor:
+        """Return the `count` likeliest classes other than the label, shape (n, count): one forward pass."""
+        with torch.no_grad():
+            logits = self._logits(x)
+        others = logits.scatter(1, self.y.unsqueeze(1), float("-inf"))
+        return others.topk(min(count, logits.shape[1] - 1), dim=1).indices
 
     def value(self, x: Tensor) -> Answer:
         """Return the objective and the success at `x`: one forward pass."""
@@ -53,11 +72,19 @@ class Query:
             gradient = self._slope(answer.objective, point)
         return Answer(answer.objective.detach(), answer.success), gradient
 
+    def margin_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the margin and its gradient, whatever the objective is: one forward and one backward pass."""
+        margins = Query(self.model, self.y, self.targets, margin)
+        answer, gradient = margins.gradient(x)
+        self.forwards += margins.forwards
+        self.backwards += margins.backwards
+        return answer.objective, gradient
+
     def rivals(self, x: Tensor, count: int) -> tuple[Answer, Tensor, Tensor]:
         """Return the same as `value`, and by how much the `count` best other classes beat the label.
 
-        Also return the gradients of these leads. Leads have shape (n, k), gradients (n, k, ...), k being the smaller of
-        `count` and the number of other classes. One forward and k backward passes.
+        Also return the gradients of these leads. Leads have shape (n, k), gradients (n, k, ...), where k is
+        `count` or the number of other classes, if that is less. One forward and k backward passes.
         """
         with torch.enable_grad():
             point = x.detach().clone().requires_grad_(True)
@@ -95,10 +122,10 @@ class Query:
         return self._judge(self._logits(x))
 
     def _judge(self, logits: Tensor) -> Answer:
-        if self.targets is None:
+        if self.aim is None:
             objective = self.objective(logits, self.y)
         else:
-            objective = self.objective(logits, self.y, targets=self.targets)  # type: ignore[call-arg]
+            objective = self.objective(logits, self.y, targets=self.aim)  # type: ignore[call-arg]
         if objective.shape != self.y.shape:
             raise InputError(
                 f"objective must give one number per example, shape {tuple(self.y.shape)}, got "
@@ -110,8 +137,9 @@ class Query:
         classes = check_logits(logits, len(self.y))
         bad = logits.detach().isnan().any(1)
         if bad.any():
+            first = int(bad.nonzero()[0]) % len(self._whole[0])
             raise ModelError(
-                f"the model returns NaN for sample {int(bad.nonzero()[0])}; look for a division by zero, a logarithm "
+                f"the model returns NaN for sample {first}; look for a division by zero, a logarithm "
                 "of zero or weights that diverged in training"
             )
         check_range(self.y, classes)
