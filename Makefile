@@ -25,8 +25,9 @@ help: ## Show this list
 demo: $(READY)-instructor ## Show the whole path: publish, hand in, grade, report
 	$(BIN)/python -m demo
 
+# Two tests at a time, a file's tests together; one thread each, or they would wait for each other's cores.
 test: lint ## Run lint and every test
-	$(BIN)/python -m pytest $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 lab: $(READY)-course ## Open JupyterLab on the lessons
 	JUPYTER_CONFIG_PATH="$(LEARNER)" $(BIN)/jupyter lab --ServerApp.root_dir=curriculum $(LAB)
