@@ -65,8 +65,10 @@ def land(delta: Tensor, x: Tensor, bounds: tuple[float, float]) -> Tensor:
 
 def _finish(delta: Tensor, wanted: Tensor, x_adv: Tensor, x: Tensor, bounds: tuple[float, float]) -> Tensor:
     """Land, leaving bit for bit alone what didn't have to move."""
-    kept = (delta == wanted) & (delta != 0)
-    return torch.where(kept.reshape(x.shape), x_adv, land(delta, x, bounds))
+    kept = ((delta == wanted) & (delta != 0)).reshape(x.shape)
+    # In float64 the difference to x may round to all the room there is while the point itself is a bit beyond.
+    kept &= (x_adv >= bounds[0]) & (x_adv <= bounds[1])
+    return torch.where(kept, x_adv, land(delta, x, bounds))
 
 
 def _draw_in(delta: Tensor, radius: Tensor, norm: str) -> Tensor:
