@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from sparring import ThreatModel, fgsm, pgd
+from sparring import ThreatModel, apgd, apgd_t, fgsm, mi_fgsm, pgd, r_fgsm
 from sparring.models import CNN, MLP, Linear, Normalized
-from sparring.objectives import cross_entropy, margin, succeeded
+from sparring.objectives import cross_entropy, lead, margin, succeeded
 
 EPS = {"linf": 0.1, "l2": 0.8, "l1": 2.0}
 
@@ -29,7 +29,33 @@ def pgd_from_x(model, x, y, threat, **settings):
     return pgd_once(model, x, y, threat, random_start=False, **settings)
 
 
+def r_fgsm_restarted(model, x, y, threat, **settings):
+    """Run R-FGSM from two starts."""
+    return r_fgsm(model, x, y, threat, restarts=2, **settings)
+
+
+def mi_fgsm_short(model, x, y, threat, **settings):
+    """Run a few steps with momentum."""
+    return mi_fgsm(model, x, y, threat, steps=4, **settings)
+
+
+def apgd_restarted(model, x, y, threat, **settings):
+    """Run a short apgd from two starts; its steps are reviewed four times."""
+    return apgd(model, x, y, threat, steps=6, restarts=2, **settings)
+
+
+def apgd_stopping(model, x, y, threat, **settings):
+    """Let samples leave as soon as they are done."""
+    return apgd_restarted(model, x, y, threat, stop_on_success=True, **settings)
+
+
+def apgd_t_short(model, x, y, threat, *, targets=None, objective=lead, **settings):
+    """Run apgd toward two classes, which it chooses itself."""
+    return apgd_t(model, x, y, threat, top=2, steps=4, objective=objective, **settings)
+
+
 ATTACKS = [fgsm, pgd_once, pgd_restarted, pgd_from_x]
+ATTACKS += [r_fgsm, r_fgsm_restarted, mi_fgsm_short, apgd_restarted, apgd_stopping, apgd_t_short]
 attacks = pytest.mark.parametrize("attack", ATTACKS, ids=lambda a: a.__name__)
 norms = pytest.mark.parametrize("norm", list(EPS))
 
@@ -231,7 +257,18 @@ def test_every_call_of_the_model_is_counted(attack):
     spy = Spy(MLP([64, 16, 3])).eval()
     result = attack(spy, x, y, ThreatModel("l2", 0.5))
     assert result.forwards == len(spy.asked)
-    expected = {fgsm: (2, 1), pgd_once: (6, 5), pgd_restarted: (18, 15), pgd_from_x: (6, 5)}[attack]
+    expected = {
+        fgsm: (2, 1),
+        pgd_once: (6, 5),
+        pgd_restarted: (18, 15),
+        pgd_from_x: (6, 5),
+        r_fgsm: (2, 1),
+        r_fgsm_restarted: (3, 1),
+        mi_fgsm_short: (5, 4),
+        apgd_restarted: (8, 6),
+        apgd_stopping: (8, 6),
+        apgd_t_short: (8, 4),
+    }[attack]
     assert (result.forwards, result.backwards) == expected
 
 
