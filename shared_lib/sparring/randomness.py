@@ -49,6 +49,17 @@ def uniform(x: Tensor, seed: int, columns: int) -> Tensor:
     return (((hashed >> 40) & ((1 << 24) - 1)).to(exact_dtype(x.device)) + 0.5) / (1 << 24)
 
 
+def normal(x: Tensor, seed: int, columns: int) -> Tensor:
+    """Return standard normal numbers, shape (n, columns), each row a function of that row of `x` and the seed."""
+    u = uniform(x, seed, 2 * columns)
+    return _bell(u[:, :columns], u[:, columns:])
+
+
+def _bell(first: Tensor, second: Tensor) -> Tensor:
+    """Make normal numbers of uniform ones (Box and Muller, 1958)."""
+    return (-2 * first.log()).sqrt() * (2 * math.pi * second).cos()
+
+
 def unit_ball(x: Tensor, norm: str, seed: int) -> Tensor:
     """Return one point per sample, uniform in the unit ball of the norm, as rows of shape (n, features)."""
     size = x.flatten(1).shape[1]
@@ -57,9 +68,9 @@ def unit_ball(x: Tensor, norm: str, seed: int) -> Tensor:
     u = uniform(x, seed, 2 * size + 1)
     first, second, radius = u[:, :size], u[:, size : 2 * size], u[:, -1:] ** (1 / size)
     if norm == "l2":
-        normal = (-2 * first.log()).sqrt() * (2 * math.pi * second).cos()
-        length: Tensor = torch.linalg.vector_norm(normal, dim=1, keepdim=True)
-        return radius * normal / length
+        bell = _bell(first, second)
+        length: Tensor = torch.linalg.vector_norm(bell, dim=1, keepdim=True)
+        return radius * bell / length
     exponential = -first.log()
     sign = torch.where(second < 0.5, -1.0, 1.0).to(first.dtype)
     return radius * sign * exponential / exponential.sum(1, keepdim=True)

@@ -13,6 +13,10 @@ class AttackResult:
     not the label, or is the target (a sample that was misclassified to begin with counts as well). `distance`,
     shape (n,), is measured in the threat model's norm, in float64. `objective`, shape (n,), is the value that was
     climbed. `forwards` and `backwards` count how often the whole batch went through the model, and back.
+
+    `queries`, int64 of shape (n,), is what attacks that only query a model report: about how many points of each
+    sample the model was asked. Since samples that are done leave their batch, `forwards` then counts calls. For
+    other attacks it is None.
     """
 
     x_adv: Tensor
@@ -21,3 +25,4 @@ class AttackResult:
     objective: Tensor
     forwards: int
     backwards: int
+    queries: Tensor | None = None
