@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 COMMAND = Path(sys.executable).parent / "sparring"
 LIMIT = 0.3  # seconds of processor time
 
@@ -55,6 +57,20 @@ def test_help_imports_none_of_the_heavy_packages() -> None:
         "IPython",
     }
     assert not imported & heavy
+
+
+@pytest.mark.parametrize("package", ["click", "yaml", "nbgrader"])
+def test_the_command_without_its_packages_says_what_to_install(package: str) -> None:
+    """`pip install sparring` alone brings the command's name; it then names the extra, and shows no traceback."""
+    code = (
+        f"import sys\nsys.modules[{package!r}] = None\nsys.argv = ['sparring', 'publish', '--check']\n"
+        "from sparring_grader.cli import main\nmain()"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 2
+    assert run.stderr.count("\n") == 1
+    assert f"{package!r} is not installed" in run.stderr
+    assert "pip install 'sparring[instructor]'" in run.stderr
 
 
 def test_importing_the_library_draws_and_teaches_nothing() -> None:

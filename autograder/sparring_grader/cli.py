@@ -9,7 +9,17 @@ from __future__ import annotations
 import importlib
 import sys
 
-import click
+MISSING = (
+    "sparring: the Python package {!r} is not installed, and this command needs it; install what an instructor needs "
+    "with: pip install 'sparring[instructor]'\n"
+)
+
+try:
+    import click
+except ModuleNotFoundError as missing:
+    # `pip install sparring` brings the library and this command's name, and nothing that the command needs.
+    sys.stderr.write(MISSING.format(missing.name))
+    raise SystemExit(2) from missing
 
 COMMANDS = {
     "publish": "Make curriculum/ from the lessons' texts, or check that it is current.",
@@ -55,4 +65,9 @@ def main() -> None:
         group(standalone_mode=True)
     except GraderError as error:
         click.echo(f"sparring: {error}", err=True)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if (error.name or "sparring").startswith("sparring"):
+            raise
+        click.echo(MISSING.format(error.name), err=True, nl=False)
         sys.exit(2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -56,7 +57,9 @@ class Gradebook:
         self._engine.dispose()
 
     def assignments(self) -> frozenset[str]:
-        """Return the names of the assignments in it; none if it is an empty database."""
+        """Return the names of the assignments in it; none if it is an empty database, or one yet to be made."""
+        if self._lacks_its_file():
+            return frozenset()
         with self._transaction() as session:
             if not inspect(session.connection()).has_table(api.Assignment.__tablename__):
                 return frozenset()
@@ -110,6 +113,11 @@ class Gradebook:
 
     @contextmanager
     def _transaction(self) -> Iterator[Session]:
+        if self._lacks_its_file():
+            raise GraderError(
+                f"the gradebook {self.name} is not there; put it back from a copy, or begin an empty one with "
+                "`nbgrader generate_assignment LESSON`"
+            )
         try:
             with Session(self._engine) as session, session.begin():
                 yield session
@@ -120,14 +128,27 @@ class Gradebook:
                     f"the gradebook {self.name} is locked by another program (waited {self._wait:g} s); close what "
                     "writes to it, then run this again: what has been graded is kept"
                 ) from error
+            if "full" in reason:
+                raise GraderError(
+                    f"the gradebook {self.name} can't be written: {reason}; make room, then run this again: what was "
+                    "in it is untouched"
+                ) from error
             if "no such" in reason:
                 raise self._broken(reason) from error
             raise GraderError(
                 f"the gradebook {self.name} can't be reached: {reason}; check that it is there, that its server "
-                "runs and that its URL is right, then run this again"
+                "runs and that its URL in course.json is right, then run this again"
             ) from error
         except SQLAlchemyError as error:
             raise self._broken(_first_line(getattr(error, "orig", None) or error)) from error
+
+    def _lacks_its_file(self) -> bool:
+        """Whether SQLite would make an empty gradebook, which would hide that a class's marks are gone."""
+        if self._engine.url.get_backend_name() != "sqlite":
+            return False
+        path = Path(self._engine.url.database or ".")
+        # Without its folder SQLite makes nothing, and says so itself.
+        return path.parent.is_dir() and not path.exists()
 
     def _broken(self, reason: str) -> GraderError:
         return GraderError(

@@ -20,6 +20,7 @@ STAMPS = ("timestamp.txt", "submission_secret.txt")
 
 # An id becomes a folder's name, a part of globs, and a key of 128 characters in the gradebook.
 _STUDENT_ID = re.compile(r"\w[\w.@+-]{0,127}")
+_RULE = "up to 128 letters, digits, '_', '.', '@', '+' and '-', beginning with a letter, a digit or '_'"
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,7 @@ class HandedIn:
 def check_student(student: str) -> str:
     """Return the id of a student; raises GraderError where it can be none."""
     if not _STUDENT_ID.fullmatch(student):
-        raise GraderError(
-            f"the student id {student[:80]!r} can't be used: take up to 128 letters, digits, '_', '.', '@', '+' "
-            "and '-', beginning with a letter, a digit or '_'"
-        )
+        raise GraderError(f"the student id {student[:80]!r} can't be used: take {_RULE}")
     return student
 
 
@@ -63,7 +61,7 @@ def find(
             left.append(f"submitted/{folder.name!r} is a link to elsewhere; put a folder there")
         elif not _STUDENT_ID.fullmatch(folder.name):
             left.append(
-                f"submitted/{folder.name!r} is not named like a student; rename it to that student's id"
+                f"submitted/{folder.name!r} is not named like a student; rename it to that student's id: {_RULE}"
             )
         else:
             found += [HandedIn(lesson, folder.name) for lesson in mine]

@@ -209,7 +209,9 @@ class Session:
             self._shown += len(part)
             parts += part
         if self._shown > self.limits.total_output + 4 * wire.MAX_PAYLOAD:
-            raise self._end(f"the notebook sent more than {self.limits.total_output >> 20} MiB of output")
+            raise self._end(
+                f"the notebook sent more than {self.limits.total_output >> 20} MiB of output; print less"
+            )
         return bytes(parts)
 
     def _wait(self) -> None:

@@ -64,7 +64,8 @@ def rebuild(master: NotebookNode, submitted: bytes) -> Rebuilt:
     mine = {grade_id(cell) for cell in master.cells} - {None}
     if cells and mine and not any(cell.grade_id in mine for cell in cells):
         raise SubmissionError(
-            "none of the submitted notebook's cells belong to this lesson; was another lesson's notebook handed in?"
+            "none of the submitted notebook's cells belong to this lesson; was another lesson's notebook handed in? "
+            "Hand in this lesson's own"
         )
     notes: list[str] = []
     places = _places(master)
@@ -106,13 +107,19 @@ def _read(submitted: bytes) -> list[_Cell]:
             "JupyterLab and hand that in"
         ) from None
     if not isinstance(data, dict) or not isinstance(data.get("cells"), list):
-        raise SubmissionError("the file is JSON, but no notebook of format 4: it has no list of cells")
+        raise SubmissionError(
+            "the file is JSON, but no notebook of format 4: it has no list of cells; download the notebook again "
+            "from JupyterLab and hand that in"
+        )
     if data.get("nbformat") != 4:
         raise SubmissionError(
-            f"the notebook is of format {str(data.get('nbformat'))[:20]}, and only 4 is taken"
+            f"the notebook is of format {str(data.get('nbformat'))[:20]}, and only 4 is taken; open it in "
+            "JupyterLab, save it there, and hand it in again"
         )
     if len(data["cells"]) > MAX_CELLS:
-        raise SubmissionError(f"the notebook has {len(data['cells'])} cells, and the limit is {MAX_CELLS}")
+        raise SubmissionError(
+            f"the notebook has {len(data['cells'])} cells, and the limit is {MAX_CELLS}; delete what you don't need"
+        )
     return list(_cells(data["cells"]))
 
 
@@ -126,7 +133,9 @@ def _cells(items: list[Any]) -> Iterator[_Cell]:
         if not isinstance(source, str):
             source = ""
         if len(source) > MAX_SOURCE:
-            raise SubmissionError(f"a cell has {len(source)} characters, and the limit is {MAX_SOURCE}")
+            raise SubmissionError(
+                f"a cell has {len(source)} characters, and the limit is {MAX_SOURCE}; shorten it"
+            )
         metadata = item.get("metadata")
         nbgrader = metadata.get("nbgrader") if isinstance(metadata, dict) else None
         nbgrader = nbgrader if isinstance(nbgrader, dict) else {}

@@ -26,6 +26,10 @@ def check_samples(x: Tensor, bounds: tuple[float, float]) -> None:
             f"x must be a batch of shape (n, ...) with at least one feature, got {tuple(x.shape)}; "
             "add the batch dimension with x.unsqueeze(0)"
         )
+    if x.is_meta:
+        raise InputError(
+            "x is on meta, a device without values; move the samples that it stands for to the model's"
+        )
     if x.numel() == 0:
         return
     rows = x.detach().flatten(1)

@@ -13,6 +13,7 @@ from coursework import LESSON, RIGHT, SOLUTIONS, mark_by_hand, scores
 from nbgrader.api import Gradebook as Registry
 from nbgrader.api import MissingEntry
 from postgres import server
+from sqlalchemy import event
 
 from sparring_grader import gradebook as gradebooks
 from sparring_grader.creation import create
@@ -175,7 +176,30 @@ def test_a_gradebook_that_is_none_is_named(course, notebook):
         write(course, record(), notebook)
 
 
+def test_a_gradebook_that_is_gone_is_named_and_no_empty_one_takes_its_place(course, notebook):
+    """An empty gradebook in its place would look as if nobody had ever been marked."""
+    path = course.directory / "gradebook.db"
+    path.unlink()
+    with pytest.raises(GraderError, match=r"gradebook\.db is not there; put it back from a copy"):
+        write(course, record(), notebook)
+    with Gradebook(course.db_url) as book:
+        assert book.assignments() == frozenset()
+    assert not path.exists()
+
+
+def test_a_gradebook_without_room_says_to_make_some_and_keeps_what_was_in_it(course, notebook):
+    """SQLite's own limit on pages stands in for a full disk: both end in the same error."""
+    write(course, record(), notebook)
+    with Gradebook(course.db_url) as book:
+        event.listen(book._engine, "connect", lambda raw, _: raw.execute("PRAGMA max_page_count = 1"))
+        with pytest.raises(GraderError, match=r"can't be written: .*full; make room, then run this again"):
+            for number in range(100):
+                book.write(record(f"student-{number}"), notebook, submitted_at=NOON, changed=True)
+    assert scores(course, "ada")["check-double"] == (2.0, None, False)
+
+
 def test_an_empty_database_holds_no_assignments_and_takes_no_marks(course, notebook, tmp_path):
+    (tmp_path / "empty.db").touch()
     with Gradebook(f"sqlite:///{tmp_path}/empty.db") as book:
         assert book.assignments() == frozenset()
         with pytest.raises(GraderError, match="does not work: no such table"):

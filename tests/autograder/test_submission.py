@@ -157,13 +157,19 @@ def test_any_reordering_and_duplication_gives_the_masters_order(order, data):
         (b"\xff\xfe\x00", "not JSON"),
         (b"PK\x03\x04", "not JSON"),
         (b"[" * 100_000, "not JSON"),
-        (b"[]", "no list of cells"),
+        (b"[]", "no list of cells; download the notebook again"),
         (b'{"cells": 3}', "no list of cells"),
-        (b'{"cells": [], "nbformat": 3}', "format 3"),
+        (b'{"cells": [], "nbformat": 3}', "format 3, and only 4 is taken; open it in JupyterLab"),
         (b'{"worksheets": []}', "no list of cells"),
         (b" " * (MAX_BYTES + 1), "limit is 20 MiB"),
-        (json.dumps({"cells": [{}] * 2000, "nbformat": 4}).encode(), "2000 cells"),
-        (json.dumps(v4.new_notebook(cells=[v4.new_code_cell("1")])).encode(), "another lesson"),
+        (
+            json.dumps({"cells": [{}] * 2000, "nbformat": 4}).encode(),
+            "2000 cells, and the limit is 1000; delete",
+        ),
+        (
+            json.dumps(v4.new_notebook(cells=[v4.new_code_cell("1")])).encode(),
+            "another lesson.*Hand in this lesson's own",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -78,6 +78,8 @@ def test_a_model_on_another_device_is_named(attack):
     """The meta device stands in for a GPU: both devices and the remedy are in the message."""
     with pytest.raises(InputError, match=r"x is on cpu but the model is on meta.*x\.to\('meta'\)"):
         attack(MLP([4, 3]).to("meta"), X, Y, THREAT)
+    with pytest.raises(InputError, match="x is on meta, a device without values; move"):
+        attack(MODEL, X.to("meta"), Y, THREAT)
     with pytest.raises(InputError, match="y is on meta but x is on cpu"):
         attack(MODEL, X, torch.zeros(5, dtype=torch.int64, device="meta"), THREAT)
 

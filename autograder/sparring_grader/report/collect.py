@@ -35,8 +35,8 @@ def collect(records: Path, db_url: str, course: str, lessons: Iterable[str] = ()
             grades = {lesson: _grades(gradebook, lesson) for lesson in chosen}
     except SQLAlchemyError as error:
         raise CourseError(
-            f"the gradebook {_without_password(db_url)} can't be read: {str(error).splitlines()[0]}; see that it is "
-            "there, that no other program holds it locked, and that its address in nbgrader_config.py is right"
+            f"the gradebook {_without_password(db_url)} can't be read: {_reason(error)}; see that it is there, "
+            "that no other program holds it locked, and that its URL in course.json is right"
         ) from error
     parts = []
     for lesson in chosen:
@@ -112,6 +112,11 @@ def _refuse_if_missing(db_url: str) -> None:
         raise CourseError(
             f"there is no gradebook at {url.database}; run this in the course directory, or bring the file back"
         )
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    """Return the first line of what the database itself said."""
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
 
 
 def _without_password(db_url: str) -> str:
