@@ -10,7 +10,23 @@ from typing import TYPE_CHECKING, Any
 from sparring.errors import SparringError
 
 if TYPE_CHECKING:
-    from sparring.attacks import AttackResult, apgd, apgd_t, fgsm, mi_fgsm, pgd, r_fgsm
+    from sparring.attacks import (
+        AttackResult,
+        apgd,
+        apgd_t,
+        cw_l2,
+        ddn,
+        deepfool,
+        fgsm,
+        fmn,
+        mi_fgsm,
+        nes,
+        pgd,
+        r_fgsm,
+        simba,
+        spsa,
+        square,
+    )
     from sparring.device import pick_device
     from sparring.threat import ThreatModel
 
@@ -20,11 +36,19 @@ __all__ = [
     "ThreatModel",
     "apgd",
     "apgd_t",
+    "cw_l2",
+    "ddn",
+    "deepfool",
     "fgsm",
+    "fmn",
     "mi_fgsm",
+    "nes",
     "pgd",
     "pick_device",
     "r_fgsm",
+    "simba",
+    "spsa",
+    "square",
 ]
 
 _HOME = {
@@ -32,11 +56,19 @@ _HOME = {
     "ThreatModel": "sparring.threat",
     "apgd": "sparring.attacks",
     "apgd_t": "sparring.attacks",
+    "cw_l2": "sparring.attacks",
+    "ddn": "sparring.attacks",
+    "deepfool": "sparring.attacks",
     "fgsm": "sparring.attacks",
+    "fmn": "sparring.attacks",
     "mi_fgsm": "sparring.attacks",
+    "nes": "sparring.attacks",
     "pgd": "sparring.attacks",
     "pick_device": "sparring.device",
     "r_fgsm": "sparring.attacks",
+    "simba": "sparring.attacks",
+    "spsa": "sparring.attacks",
+    "square": "sparring.attacks",
 }
 _MODULES = {
     "attacks", "data", "device", "errors", "figures", "models", "objectives", "projections", "threat", "training",

@@ -10,10 +10,34 @@ own arithmetic doesn't. The model is attacked in eval mode. Success, objective a
 
 from sparring.attacks.apgd import apgd
 from sparring.attacks.apgd_t import apgd_t
+from sparring.attacks.cw_l2 import cw_l2
+from sparring.attacks.ddn import ddn
+from sparring.attacks.deepfool import deepfool
 from sparring.attacks.fgsm import fgsm
+from sparring.attacks.fmn import fmn
 from sparring.attacks.mi_fgsm import mi_fgsm
+from sparring.attacks.nes import nes
 from sparring.attacks.pgd import pgd
 from sparring.attacks.r_fgsm import r_fgsm
 from sparring.attacks.result import AttackResult
+from sparring.attacks.simba import simba
+from sparring.attacks.spsa import spsa
+from sparring.attacks.square import square
 
-__all__ = ["AttackResult", "apgd", "apgd_t", "fgsm", "mi_fgsm", "pgd", "r_fgsm"]
+__all__ = [
+    "AttackResult",
+    "apgd",
+    "apgd_t",
+    "cw_l2",
+    "ddn",
+    "deepfool",
+    "fgsm",
+    "fmn",
+    "mi_fgsm",
+    "nes",
+    "pgd",
+    "r_fgsm",
+    "simba",
+    "spsa",
+    "square",
+]
