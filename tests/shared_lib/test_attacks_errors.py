@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparring import ThreatModel, fgsm, pgd
+from sparring import ThreatModel, apgd, fgsm, mi_fgsm, pgd, r_fgsm
 from sparring.errors import InputError, ModelError, SparringError, ThreatError
 from sparring.models import MLP, Linear
 from sparring.objectives import dlr
@@ -13,7 +13,7 @@ THREAT = ThreatModel("linf", 0.1)
 MODEL = Linear(4, 3).eval()
 X = torch.full((5, 4), 0.5)
 Y = torch.tensor([0, 1, 2, 0, 1])
-both = pytest.mark.parametrize("attack", [fgsm, pgd])
+both = pytest.mark.parametrize("attack", [fgsm, pgd, r_fgsm, mi_fgsm, apgd])
 
 
 def put(tensor, index, value):

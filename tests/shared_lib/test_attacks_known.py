@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.optimize import linprog
 
-from sparring import ThreatModel, fgsm, pgd
+from sparring import ThreatModel, apgd, fgsm, mi_fgsm, pgd, r_fgsm
 from sparring.models import MLP, Linear
 from sparring.objectives import cross_entropy, dlr, margin
 
@@ -117,7 +117,7 @@ def test_pgd_with_restarts_finds_the_worst_of_many_classes(norm):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("attack", [fgsm, pgd])
+@pytest.mark.parametrize("attack", [fgsm, pgd, r_fgsm, mi_fgsm, apgd])
 def test_the_smallest_perturbation_that_flips_a_linear_model_is_known(norm, attack):
     """Without bounds it is margin / dual norm: a hair more eps succeeds everywhere, a hair less nowhere."""
     model, x, y = linear_case()
@@ -132,12 +132,12 @@ def test_the_smallest_perturbation_that_flips_a_linear_model_is_known(norm, atta
 
 
 def steps_for(attack, eps):
-    """Return settings with which pgd converges on a linear model; fgsm has none."""
-    return {"steps": 20, "step_size": 30 * eps} if attack is pgd else {}
+    """Return settings with which an attack with a step size converges on a linear model; the others have none."""
+    return {"steps": 20, "step_size": 30 * eps} if attack in (pgd, mi_fgsm) else {}
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("attack", [fgsm, pgd])
+@pytest.mark.parametrize("attack", [fgsm, pgd, mi_fgsm, apgd])
 @pytest.mark.parametrize("objective", [cross_entropy, margin, dlr])
 def test_a_targeted_attack_moves_toward_its_target(norm, attack, objective):
     """A small step raises the objective for every sample, and with a large budget every sample is taken for its target."""

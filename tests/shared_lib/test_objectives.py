@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sparring.errors import InputError
-from sparring.objectives import cross_entropy, dlr, margin, succeeded
+from sparring.objectives import cross_entropy, dlr, lead, margin, succeeded
 
 LOGITS = torch.tensor([[3.0, 1.0, 0.0, -1.0], [0.0, 5.0, 2.0, 4.0]], dtype=torch.float64)
 Y = torch.tensor([0, 2])
@@ -15,6 +15,8 @@ def test_known_values():
     """Worked by hand: the margin is a difference of logits, dlr divides it by the spread of the largest ones."""
     assert margin(LOGITS, Y).tolist() == [-2.0, 3.0]
     assert margin(LOGITS, Y, TARGETS).tolist() == [-2.0, -1.0]
+    assert lead(LOGITS, Y).tolist() == margin(LOGITS, Y).tolist()
+    assert lead(LOGITS, Y, TARGETS).tolist() == [-2.0, 2.0]
     assert dlr(LOGITS, Y).tolist() == pytest.approx([-2 / 3, 3 / 3])
     assert dlr(LOGITS, Y, TARGETS).tolist() == pytest.approx([-2 / (3 + 0.5), 2 / (5 - 1)])
     expected = LOGITS.logsumexp(1) - LOGITS.gather(1, Y[:, None])[:, 0]
@@ -22,7 +24,7 @@ def test_known_values():
     torch.testing.assert_close(cross_entropy(LOGITS, Y, TARGETS), -cross_entropy(LOGITS, TARGETS))
 
 
-@pytest.mark.parametrize("objective", [cross_entropy, margin, dlr])
+@pytest.mark.parametrize("objective", [cross_entropy, margin, lead, dlr])
 @pytest.mark.parametrize("targets", [None, TARGETS])
 def test_each_example_has_its_own_value_and_a_right_gradient(objective, targets):
     """Shape (n,), no value mixes with its neighbor's, and finite differences agree with autograd."""

@@ -158,8 +158,8 @@ def test_a_general_solver_finds_the_same_point(norm, project, seed):
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_point_a_last_bit_out_of_bounds_is_brought_in(norm):
     """Its difference to x rounds to just the room there is, which is not the same as being inside."""
-    x, _ = rows_like(4, 50, 0, 1.0, torch.float64)
-    for x, beyond, bounds in ((x, -1e-20, (0.0, 1.0)), (-x, 1e-20, (-1.0, 0.0))):
+    inside, _ = rows_like(4, 50, 0, 1.0, torch.float64)
+    for x, beyond, bounds in ((inside, -1e-20, (0.0, 1.0)), (-inside, 1e-20, (-1.0, 0.0))):
         x_adv = torch.full_like(x, beyond)
         assert ((x_adv - x) == -x).any()
         assert (PROJECTIONS[norm](x_adv, x, 100.0, bounds) == 0).all()
