@@ -7,7 +7,23 @@ import pytest
 import torch
 from torch import nn
 
-from sparring import ThreatModel, apgd, apgd_t, fgsm, mi_fgsm, pgd, r_fgsm
+from sparring import (
+    ThreatModel,
+    apgd,
+    apgd_t,
+    cw_l2,
+    ddn,
+    deepfool,
+    fgsm,
+    fmn,
+    mi_fgsm,
+    nes,
+    pgd,
+    r_fgsm,
+    simba,
+    spsa,
+    square,
+)
 from sparring.models import CNN, MLP, Linear, Normalized
 from sparring.objectives import cross_entropy, lead, margin, succeeded
 
@@ -40,7 +56,7 @@ def mi_fgsm_short(model, x, y, threat, **settings):
 
 
 def apgd_restarted(model, x, y, threat, **settings):
-    """Run a short apgd from two starts; its steps are reviewed four times."""
+    """Run a short apgd from two starts; its pace is reviewed after most of its steps."""
     return apgd(model, x, y, threat, steps=6, restarts=2, **settings)
 
 
@@ -54,10 +70,69 @@ def apgd_t_short(model, x, y, threat, *, targets=None, objective=lead, **setting
     return apgd_t(model, x, y, threat, top=2, steps=4, objective=objective, **settings)
 
 
+def square_short(model, x, y, threat, **settings):
+    """Try some squares."""
+    return square(model, x, y, threat, max_queries=30, **settings)
+
+
+def simba_short(model, x, y, threat, **settings):
+    """Try some pixels, with steps that are small enough to be taken in every norm."""
+    return simba(model, x, y, threat, max_queries=40, **settings)
+
+
+def nes_short(model, x, y, threat, **settings):
+    """Take three steps along estimates of twelve answers each."""
+    return nes(model, x, y, threat, max_queries=40, pairs=6, **settings)
+
+
+def spsa_short(model, x, y, threat, **settings):
+    """Take three steps along estimates of twelve answers each."""
+    return spsa(model, x, y, threat, max_queries=40, pairs=6, **settings)
+
+
+def deepfool_short(model, x, y, threat, *, objective=margin, **settings):
+    """Take at most four steps; the objective is always the margin."""
+    return deepfool(model, x, y, threat, steps=4, **settings)
+
+
+def ddn_short(model, x, y, threat, **settings):
+    """Run a short ddn."""
+    return ddn(model, x, y, threat, steps=8, **settings)
+
+
+def fmn_short(model, x, y, threat, *, objective=margin, **settings):
+    """Run a short fmn; the objective is always the margin."""
+    return fmn(model, x, y, threat, steps=8, **settings)
+
+
+def cw_short(model, x, y, threat, *, objective=margin, **settings):
+    """Run two searches of four steps; the objective is always the margin."""
+    return cw_l2(model, x, y, threat, steps=4, searches=2, **settings)
+
+
 ATTACKS = [fgsm, pgd_once, pgd_restarted, pgd_from_x]
 ATTACKS += [r_fgsm, r_fgsm_restarted, mi_fgsm_short, apgd_restarted, apgd_stopping, apgd_t_short]
+# These look for the nearest success: where they find none, x comes back, at an infinite distance.
+NEAREST = [deepfool_short, ddn_short, fmn_short, cw_short]
+MARGIN_ONLY = [deepfool_short, fmn_short, cw_short]
+ATTACKS += NEAREST
+climbing = pytest.mark.parametrize("attack", list(ATTACKS), ids=lambda a: a.__name__)
+QUERYING = [square_short, simba_short, nes_short, spsa_short]
+ATTACKS += QUERYING
 attacks = pytest.mark.parametrize("attack", ATTACKS, ids=lambda a: a.__name__)
 norms = pytest.mark.parametrize("norm", list(EPS))
+LACKS = {(square_short, "l1"), (deepfool_short, "l1")}
+LACKS |= {(attack, norm) for attack in (ddn_short, cw_short) for norm in ("linf", "l1")}
+cases = pytest.mark.parametrize(
+    ("attack", "norm"),
+    [(a, n) for a in ATTACKS for n in EPS if (a, n) not in LACKS],
+    ids=lambda v: getattr(v, "__name__", v),
+)
+
+
+def small(attack):
+    """Return a small threat model in a norm that the attack has."""
+    return ThreatModel("l2" if (attack, "linf") in LACKS else "linf", 0.1)
 
 
 def samples(n=6, classes=3, dtype=torch.float32, seed=0):
@@ -105,8 +180,7 @@ def quietly(attack, *arguments, **settings):
         return attack(*arguments, **settings)
 
 
-@attacks
-@norms
+@cases
 def test_nothing_of_the_callers_changes(attack, norm):
     """Inputs, weights, buffers, .grad, requires_grad, each module's mode, the global and numpy's random state."""
     model, (x, y) = moody(), samples()
@@ -147,9 +221,10 @@ def test_a_model_that_fails_is_put_back_as_well(attack):
                 raise RuntimeError("out of order")
             return self.layer(x.flatten(1))
 
-    model, (x, y) = Failing(), samples()
+    model, (x, _) = Failing(), samples()
+    y = model.layer(x.flatten(1)).argmax(1)
     with pytest.raises(RuntimeError, match="out of order"):
-        quietly(attack, model, x, y, ThreatModel("linf", 0.1))
+        quietly(attack, model, x, y, small(attack))
     assert model.training
     assert model.layer.training
     assert all(p.requires_grad for p in model.parameters())
@@ -159,7 +234,7 @@ def test_a_model_that_fails_is_put_back_as_well(attack):
 def test_a_model_in_train_mode_is_attacked_in_eval_mode_with_a_warning(attack):
     """The result is that of the model in eval mode, and the warning points at the caller's own line."""
     model, (x, y) = moody(), samples()
-    threat = ThreatModel("linf", 0.1)
+    threat = small(attack)
     with pytest.warns(UserWarning, match="train mode") as caught:
         spied = attack(Spy(model), x, y, threat)
     assert caught[0].filename == __file__
@@ -173,13 +248,12 @@ def test_a_model_in_train_mode_is_attacked_in_eval_mode_with_a_warning(attack):
 def test_weights_take_no_part_in_autograd(attack):
     """During every forward pass all weights are frozen and every module is in eval mode."""
     spy, (x, y) = Spy(moody()), samples()
-    quietly(attack, spy, x, y, ThreatModel("linf", 0.1))
+    quietly(attack, spy, x, y, small(attack))
     assert not any(spy.free)
     assert not any(spy.modes)
 
 
-@attacks
-@norms
+@cases
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_result_lies_in_the_threat_model_without_a_tolerance(attack, norm, dtype):
     """Ball and bounds hold exactly, in float32 and float64, for a model that pushes hard against both."""
@@ -193,29 +267,31 @@ def test_the_result_lies_in_the_threat_model_without_a_tolerance(attack, norm, d
         order = {"linf": float("inf"), "l2": 2, "l1": 1}[norm]
         size = torch.linalg.vector_norm((result.x_adv.double() - x.double()).flatten(1), order, dim=1)
         assert size.max() <= eps
+        if attack in NEAREST:
+            assert torch.equal(result.x_adv[~result.success], x[~result.success])
+            size = size.masked_fill(~result.success, float("inf"))
         torch.testing.assert_close(result.distance, size)
         assert result.x_adv.min() >= 0
         assert result.x_adv.max() <= 1
         assert not result.x_adv.requires_grad
 
 
-@attacks
-@norms
+@cases
 def test_eps_zero_gives_x_back_bit_for_bit(attack, norm):
     """Also a negative zero keeps its sign; and with one eps per sample only those with eps 0 stay."""
     x, y = samples()
     x[0, 0, 0, 0] = -0.0
     model = MLP([64, 16, 3]).eval()
+    y = model(x).argmax(1)  # a sample that is wrong before may stay where it is
     result = attack(model, x, y, ThreatModel(norm, 0.0))
     assert torch.equal(result.x_adv.view(torch.int32), x.view(torch.int32))
-    assert (result.distance == 0).all()
+    assert (result.distance == (float("inf") if attack in NEAREST else 0)).all()
     mixed = attack(model, x, y, ThreatModel(norm, torch.tensor([0.0, 0.3] * 3)))
     assert torch.equal(mixed.x_adv[::2].view(torch.int32), x[::2].view(torch.int32))
     assert (mixed.distance[1::2] > 0).all()
 
 
-@attacks
-@norms
+@cases
 def test_a_samples_result_does_not_depend_on_its_batch(attack, norm):
     """Alone, in a batch, in a reversed batch, each with its own eps: the same point.
 
@@ -235,13 +311,12 @@ def test_a_samples_result_does_not_depend_on_its_batch(attack, norm):
         assert one.success[0] == together.success[i]
 
 
-@attacks
-@norms
+@cases
 def test_success_and_objective_are_those_of_what_is_returned(attack, norm):
     """Asking the model again about x_adv gives the same verdict and the same value."""
     x, y = samples(n=30)
     model = MLP([64, 32, 3], generator=torch.Generator().manual_seed(4)).eval()
-    for objective in (cross_entropy, margin):
+    for objective in [margin] if attack in MARGIN_ONLY else [cross_entropy, margin]:
         result = attack(model, x, y, ThreatModel(norm, EPS[norm] / 4), objective=objective)
         with torch.no_grad():
             logits = model(result.x_adv)
@@ -250,7 +325,7 @@ def test_success_and_objective_are_those_of_what_is_returned(attack, norm):
         torch.testing.assert_close(result.objective, objective(logits, y))
 
 
-@attacks
+@climbing
 def test_every_call_of_the_model_is_counted(attack):
     """forwards is what the model saw; backwards is as small as the method allows."""
     x, y = samples()
@@ -268,6 +343,11 @@ def test_every_call_of_the_model_is_counted(attack):
         apgd_restarted: (8, 6),
         apgd_stopping: (8, 6),
         apgd_t_short: (8, 4),
+        ddn_short: (10, 9),
+        fmn_short: (9, 8),
+        cw_short: (9, 9),
+        # Two other classes, until all samples have succeeded.
+        deepfool_short: (result.forwards, 2 * min(result.forwards, 4)),
     }[attack]
     assert (result.forwards, result.backwards) == expected
 
@@ -317,8 +397,7 @@ def test_pgd_follows_its_generator(norm):
     assert torch.equal(*unseeded)
 
 
-@attacks
-@norms
+@cases
 def test_odd_batches_are_batches(attack, norm):
     """No sample, one sample, two classes, a transposed image, a plain function as model, eps in pixels."""
     threat = ThreatModel(norm, EPS[norm])
@@ -342,19 +421,19 @@ def test_attacks_work_where_autograd_is_switched_off(attack):
     """Inside no_grad and inference_mode, as in an evaluation loop, and the switch is left as it was."""
     x, y = samples()
     model = MLP([64, 16, 3]).eval()
-    expected = attack(model, x, y, ThreatModel("linf", 0.1)).x_adv
+    expected = attack(model, x, y, small(attack)).x_adv
     for off in (torch.no_grad(), torch.inference_mode()):
         with off:
-            assert torch.equal(attack(model, x.clone(), y.clone(), ThreatModel("linf", 0.1)).x_adv, expected)
+            assert torch.equal(attack(model, x.clone(), y.clone(), small(attack)).x_adv, expected)
             assert not torch.is_grad_enabled()
 
 
-@attacks
-@norms
+@cases
 def test_a_flat_or_broken_gradient_moves_nothing_out_of_place(attack, norm):
     """Where the gradient is zero, tiny or NaN no NaN appears and the result stays inside."""
-    x, y = samples()
+    x, _ = samples()
     inner = MLP([64, 16, 3]).eval()
+    y = inner(x).argmax(1)  # a sample that is wrong before may stay where it is
     threat = ThreatModel(norm, EPS[norm])
     broken = lambda z: inner(z) + (z - z.detach()).flatten(1).sum(1, keepdim=True).abs().sqrt()  # noqa: E731
     for model in (lambda z: 0 * inner(z), lambda z: 1e-30 * inner(z), broken):
