@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from sparring import ThreatModel, cw_l2, ddn, deepfool, fmn
+from sparring import ThreatModel, apgd, cw_l2, ddn, deepfool, fgsm, fmn, mi_fgsm, pgd, r_fgsm
 from sparring.attacks.nearest import to_plane
-from sparring.errors import InputError, ThreatError
+from sparring.errors import InputError, ModelError, ThreatError
 from sparring.models import MLP, Linear, Normalized
 from sparring.objectives import cross_entropy, margin
 
@@ -272,6 +272,33 @@ def test_a_norm_that_an_attack_lacks_is_refused(attack, norm):
         attack(model, x, y, ThreatModel(norm, 1.0))
     assert f"{attack.__name__} has no {norm}, only" in str(caught.value)
     assert f"for {norm} use fmn" in str(caught.value)
+
+
+@pytest.mark.parametrize("attack", [fgsm, r_fgsm, mi_fgsm, pgd, apgd])
+@pytest.mark.parametrize("eps", [math.inf, torch.tensor([1.0] * 7 + [math.inf])])
+def test_attacks_with_a_fixed_budget_refuse_an_infinite_one(attack, eps):
+    """Their steps would be infinitely long; the message says what can do without a budget."""
+    model, x, y = linear_case()
+    with pytest.raises(ThreatError, match=r"eps is inf.*finite radius.*minimum-norm attack"):
+        attack(model, x, y, ThreatModel("linf", eps))
+
+
+@pairs
+def test_what_every_attack_refuses_is_refused_here(attack, norm):
+    """Samples, labels, targets, models and threat models that make no sense."""
+    model, x, y = linear_case(classes=3)
+    threat = ThreatModel(norm, 1.0)
+    for arguments, targets, error, part in (
+        ((model, x + 1, y, threat), None, InputError, "divide by 255"),
+        ((model, x, y[:3], threat), None, InputError, "one label per sample"),
+        ((model, x, y + 3, threat), None, InputError, "number of classes"),
+        ((model, x, y, threat), y, InputError, "another class"),
+        ((model, x, y, 1.0), None, InputError, "must be a ThreatModel"),
+        ((lambda z: model(z).detach(), x, y, threat), None, ModelError, "does not depend on x"),
+        ((lambda z: model(z) * math.nan, x, y, threat), None, ModelError, "NaN for sample 0"),
+    ):
+        with pytest.raises(error, match=part):
+            attack(*arguments, targets=targets)
 
 
 @pytest.mark.parametrize(
