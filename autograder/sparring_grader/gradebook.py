@@ -137,7 +137,7 @@ class Gradebook:
                 raise self._broken(reason) from error
             raise GraderError(
                 f"the gradebook {self.name} can't be reached: {reason}; check that it is there, that its server "
-                "runs and that its URL in course.json is right, then run this again"
+                "runs and that its URL (of --db, kept in course.json) is right, then run this again"
             ) from error
         except SQLAlchemyError as error:
             raise self._broken(_first_line(getattr(error, "orig", None) or error)) from error

@@ -112,7 +112,8 @@ def test_feedback_says_which_property_failed(classroom):
 def test_an_oddly_named_folder_is_told_and_costs_nobody_else(classroom):
     _, summary, _, _ = classroom
     assert summary.problems == [
-        "submitted/'odd name' is not named like a student; rename it to that student's id"
+        "submitted/'odd name' is not named like a student; rename it to that student's id: up to 128 letters, digits, "
+        "'_', '.', '@', '+' and '-', beginning with a letter, a digit or '_'"
     ]
 
 
