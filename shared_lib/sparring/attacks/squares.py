@@ -52,6 +52,7 @@ class Bumps:
     def __init__(self, hunt: Hunt) -> None:
         self.hunt = hunt
         self.x = as_images(hunt.x)
+        self.turn = 0
 
     def start(self, rows: Tensor) -> Tensor:
         """Return a grid of about five by five pairs of bumps, with random signs, of length eps altogether."""
@@ -69,7 +70,9 @@ class Bumps:
     def next(self, rows: Tensor, share: float) -> Tensor:
         """Return the samples' points, each with what two squares hold, and what eps has left, all in the first."""
         _, channels, height, width = self.x.shape
-        tall, wide = side_lengths(share, height, width, least=2)  # one pixel has no shape to take
+        # A pixel alone has no shape to take; but where all squares are larger than that, small images get stuck.
+        self.turn += 1
+        tall, wide = side_lengths(share, height, width, least=1 + self.turn % 2)
         drawn = uniform(self.hunt.marks(rows), self.hunt.seed(), 5 + channels)
         delta = (as_images(self.hunt.x_adv[rows]) - self.x[rows]).flatten(2)
         unused = (self._eps(rows).square().flatten(1) - delta.square().sum((1, 2)).unsqueeze(1)).clamp_min(0)
