@@ -120,10 +120,6 @@ def command(limits: Limits, arguments: list[str], filter_fd: int | None = None) 
             wrap += ["--symlink", str(source.readlink()), str(source)]
         else:
             wrap += ["--ro-bind", str(source), str(source)]
-    for source in _python():
-        wrap += ["--ro-bind", str(source), str(source)]
-    for package in ("sparring", "sparring_grader"):
-        wrap += ["--ro-bind", str(_package(package)), f"{LIBRARY}/{package}"]
     here = Path(__file__).parent / "inside"
     wrap += ["--ro-bind", str(here / "passwd"), "/etc/passwd", "--ro-bind", str(here / "group"), "/etc/group"]
     # Where the grader is root, the kernel lets its user write sysctls even without capabilities: cover them.
@@ -135,6 +131,11 @@ def command(limits: Limits, arguments: list[str], filter_fd: int | None = None) 
     size = str(limits.disk)
     for folder in ("/dev/shm", "/tmp", HOME):  # noqa: S108 - these are the sandbox's own, empty and capped
         wrap += ["--perms", "0700", "--size", size, "--tmpfs", folder]
+    # After the empty folders: Python may be installed below one of them.
+    for source in _python():
+        wrap += ["--ro-bind", str(source), str(source)]
+    for package in ("sparring", "sparring_grader"):
+        wrap += ["--ro-bind", str(_package(package)), f"{LIBRARY}/{package}"]
     fonts = font_cache()
     if fonts is not None:
         wrap += ["--ro-bind", str(fonts), f"{HOME}/.config/matplotlib/{fonts.name}"]

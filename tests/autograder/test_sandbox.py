@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import sparring.models
-from sparring_grader import seccomp
+from sparring_grader import seccomp, wall
 from sparring_grader.checks import CheckFailed, Oracle
 from sparring_grader.errors import WallError
 from sparring_grader.sandbox import Session, SessionEnded
@@ -346,3 +346,12 @@ def test_threads_and_child_processes_work_behind_the_filter(session):
         "print(subprocess.run(['echo', 'child'], capture_output=True, text=True).stdout)"
     )
     assert shown(session, source).split() == ["thread", "child"]
+
+
+def test_python_may_be_installed_below_tmp(tmp_path, monkeypatch):
+    """A virtual environment in /tmp, where the wall puts an empty folder, is still there behind it."""
+    installed = wall._python()
+    monkeypatch.setattr(wall, "_python", lambda: [tmp_path, *installed])
+    (tmp_path / "here").write_text("yes")
+    with Session(LIMITS) as running:
+        assert shown(running, f"open({str(tmp_path / 'here')!r}).read()") == "'yes'"
