@@ -37,8 +37,8 @@ def deepfool(
     Moosavi-Dezfooli, Fawzi and Frossard, "DeepFool: a simple and accurate method to fool deep neural networks",
     CVPR 2016, algorithm 2 and its form for other norms, for linf and l2. Considers the `classes` best other
     classes at each point, and goes beyond the boundary by the fraction `overshoot` of the whole way. The paper
-    knows no bounds: here a step is the shortest to the boundary within them, and coordinates without room take no
-    part in choosing the class. With `targets` it steps to where the target overtakes the best other class.
+    knows no bounds: here a step is the shortest to the boundary within them, and the class with the shortest step
+    is chosen. With `targets` it steps to where the target overtakes the best other class.
 
     It stops at the first success, which is near but seldom the nearest; `fmn` and `ddn` look on. eps is the largest
     distance that counts, and may be infinite. Where nothing was found within it, `success` is false, `x_adv` is x and
@@ -87,12 +87,8 @@ def _shortest_step(
     taking.
     """
     each, k = slopes.flatten(0, 1), leads.shape[1]
-    gap = (
-        leads.flatten()
-        .abs()
-        .to(slopes.dtype)
-        .maximum(least.repeat_interleave(k) * norms(each, DUAL[norm]).squeeze(1))
-    )
+    least_gap = least.repeat_interleave(k) * norms(each, DUAL[norm]).squeeze(1)
+    gap = leads.flatten().abs().to(slopes.dtype).maximum(least_gap)
     steps = to_plane(each, gap, low.repeat_interleave(k, 0), high.repeat_interleave(k, 0), norm)
     length = norms(steps, norm).squeeze(1)
     arrives = (each * steps).sum(1) >= gap * (1 - 1e-6)

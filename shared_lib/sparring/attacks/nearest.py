@@ -84,12 +84,12 @@ def reach(x: Tensor, threat: ThreatModel) -> Tensor:
     return torch.minimum(corner, ball.radius).squeeze(1)
 
 
-def direction(gradient: Tensor, norm: str = "l2") -> Tensor:
-    """Return the gradient as rows scaled to length 1 in a norm; zero stays zero."""
+def direction(gradient: Tensor) -> Tensor:
+    """Return the gradient as rows scaled to length 1 in l2; zero stays zero."""
     # Scaled to a largest value of 1 first, since the squares of a small gradient underflow.
     slope = gradient.flatten(1).to(exact_dtype(gradient.device))
     slope = slope / slope.abs().amax(1, keepdim=True).clamp_min(torch.finfo(slope.dtype).tiny)
-    return slope / norms(slope, norm).clamp_min(1e-12)
+    return slope / norms(slope, "l2").clamp_min(1e-12)
 
 
 def to_boundary(objective: Tensor, gradient: Tensor, norm: str, x: Tensor) -> Tensor:
