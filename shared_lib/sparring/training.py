@@ -99,6 +99,7 @@ def accuracy(model: nn.Module, x: Tensor, y: Tensor, batch_size: int = 512) -> f
     """Return the share of samples that the model, in eval mode, classifies as `y`; the model is left as it was.
 
     `x` has shape (n, ...) and `y` is int64 of shape (n,); batches are moved to where the model is.
+    Raises InputError for labels that don't fit, ModelError for a model that is no classifier.
     """
     check_labels(y, x)
     if len(x) == 0:
@@ -107,7 +108,9 @@ def accuracy(model: nn.Module, x: Tensor, y: Tensor, batch_size: int = 512) -> f
     right = torch.zeros((), dtype=torch.int64, device=device)
     with evaluating(model), torch.no_grad():
         for samples, labels in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True):
-            right += (model(samples.to(device)).argmax(1) == labels.to(device)).sum()
+            logits = model(samples.to(device))
+            check_range(labels, check_logits(logits, len(samples)))
+            right += (logits.argmax(1) == labels.to(device)).sum()
     return int(right) / len(x)
 
 

@@ -156,6 +156,15 @@ def test_accuracy_is_that_of_eval_mode_and_leaves_no_trace():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_accuracy_of_what_is_no_classifier_or_of_labels_beyond_its_classes_is_refused():
+    """Without a word it would be a share of something else, or fail deep inside torch."""
+    x = torch.rand(4, 3)
+    with pytest.raises(ModelError, match=r"\(batch, classes\), here \(4, 2 or more\), got \(4,\)"):
+        accuracy(nn.Sequential(nn.Linear(3, 1), nn.Flatten(0)), x, torch.zeros(4, dtype=torch.int64))
+    with pytest.raises(InputError, match=r"y\[3\] is 5 but labels must be below 2"):
+        accuracy(nn.Linear(3, 2), x, torch.tensor([0, 1, 0, 5]))
+
+
 @pytest.mark.parametrize(
     ("change", "error", "parts"),
     [
