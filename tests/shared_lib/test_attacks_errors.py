@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparring import ThreatModel, apgd, fgsm, mi_fgsm, pgd, r_fgsm
+from sparring import ThreatModel, apgd, fgsm, mi_fgsm, nes, pgd, r_fgsm, simba, spsa, square
 from sparring.errors import InputError, ModelError, SparringError, ThreatError
 from sparring.models import MLP, Linear
 from sparring.objectives import dlr
@@ -13,7 +13,9 @@ THREAT = ThreatModel("linf", 0.1)
 MODEL = Linear(4, 3).eval()
 X = torch.full((5, 4), 0.5)
 Y = torch.tensor([0, 1, 2, 0, 1])
-both = pytest.mark.parametrize("attack", [fgsm, pgd, r_fgsm, mi_fgsm, apgd])
+CLIMBING = [fgsm, pgd, r_fgsm, mi_fgsm, apgd]
+climbing = pytest.mark.parametrize("attack", CLIMBING)
+every = pytest.mark.parametrize("attack", [*CLIMBING, square, simba, nes, spsa])
 
 
 def put(tensor, index, value):
@@ -45,7 +47,7 @@ BAD_INPUT = {
 }
 
 
-@both
+@every
 @pytest.mark.parametrize("name", BAD_INPUT)
 def test_samples_and_labels_that_make_no_sense_are_refused(attack, name):
     """Each message names the value, the limit and the remedy."""
@@ -56,7 +58,7 @@ def test_samples_and_labels_that_make_no_sense_are_refused(attack, name):
     assert isinstance(caught.value, SparringError)
 
 
-@both
+@every
 @pytest.mark.parametrize(
     ("targets", "parts"),
     [
@@ -73,7 +75,7 @@ def test_targets_that_make_no_sense_are_refused(attack, targets, parts):
     assert all(part in str(caught.value) for part in parts), caught.value
 
 
-@both
+@every
 def test_a_model_on_another_device_is_named(attack):
     """The meta device stands in for a GPU: both devices and the remedy are in the message."""
     with pytest.raises(InputError, match=r"x is on cpu but the model is on meta.*x\.to\('meta'\)"):
@@ -84,7 +86,7 @@ def test_a_model_on_another_device_is_named(attack):
         attack(MODEL, X, torch.zeros(5, dtype=torch.int64, device="meta"), THREAT)
 
 
-@both
+@every
 @pytest.mark.parametrize(
     ("model", "got"),
     [
@@ -103,7 +105,7 @@ def test_a_model_that_is_no_classifier_is_refused(attack, model, got):
     assert "(batch, classes)" in str(caught.value)
 
 
-@both
+@every
 def test_a_model_that_returns_nan_is_refused(attack):
     """Not attacked to no effect and called robust."""
     broken = put(torch.ones(5, 1), 2, float("nan"))
@@ -111,7 +113,7 @@ def test_a_model_that_returns_nan_is_refused(attack):
         attack(lambda x: MODEL(x) * broken, X, Y, THREAT)
 
 
-@both
+@climbing
 def test_a_model_without_a_gradient_is_refused(attack):
     """A detached output, a constant one and a count of steps: there is nothing to climb, and it is said."""
     for model in (
@@ -123,14 +125,14 @@ def test_a_model_without_a_gradient_is_refused(attack):
             attack(model, X, Y, THREAT)
 
 
-@both
+@every
 def test_an_objective_that_mixes_the_batch_is_refused(attack):
     """The mean over the batch would make a sample's result depend on its neighbors."""
     with pytest.raises(InputError, match=r"one number per example.*reduction='none'"):
         attack(MODEL, X, Y, THREAT, objective=nn.functional.cross_entropy)
 
 
-@both
+@every
 def test_eps_of_the_wrong_length_and_other_things_than_a_threat_model_are_refused(attack):
     """Before the model is asked."""
     with pytest.raises(ThreatError, match="eps holds 2 radii but x holds 5 samples"):
@@ -141,7 +143,7 @@ def test_eps_of_the_wrong_length_and_other_things_than_a_threat_model_are_refuse
         attack("model", X, Y, THREAT)
 
 
-@both
+@every
 def test_dlr_on_two_classes_says_what_to_use(attack):
     """Where it is undefined an attack on it stops instead of standing still."""
     with pytest.raises(InputError, match="use objective=margin"):
