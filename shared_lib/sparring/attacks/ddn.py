@@ -53,13 +53,14 @@ def ddn(
     """
     check_count("steps", steps, 0)
     check_positive("step_size", step_size)
-    check_positive("gamma", gamma)
+    check_positive("gamma", gamma, below=1)
     with attacking(model, x, y, threat, targets, objective, any_distance=True) as query:
         check_norm("ddn", threat, ("l2",), "fmn")
         if len(x) == 0:
             return nothing_to_do(x, y, threat, query)
         x = x.detach()
-        nearest, limit = Nearest(x, threat), reach(x, threat)
+        # Rounding must not put a point on the largest sphere outside of it, where it wouldn't count.
+        nearest, limit = Nearest(x, threat), reach(x, threat) * (1 - 1e-12)
         radius = to_boundary(*query.margin_gradient(x), "l2", x).minimum(limit)
         x_adv = x
         for step in range(steps):

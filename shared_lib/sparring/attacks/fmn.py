@@ -49,7 +49,7 @@ def fmn(
     """
     check_count("steps", steps, 0)
     check_positive("step_size", step_size)
-    check_positive("gamma", gamma)
+    check_positive("gamma", gamma, below=1)
     with attacking(model, x, y, threat, targets, margin, any_distance=True) as query:
         if len(x) == 0:
             return nothing_to_do(x, y, threat, query)

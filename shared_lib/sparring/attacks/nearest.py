@@ -66,10 +66,11 @@ def check_count(name: str, value: int, least: int) -> None:
         raise InputError(f"{name} is {value!r}; it must be a whole number, {least} or more")
 
 
-def check_positive(name: str, value: float) -> None:
-    """Refuse a setting that is not finite and above 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise InputError(f"{name} is {value!r}; it must be a finite number above 0")
+def check_positive(name: str, value: float, below: float = math.inf) -> None:
+    """Refuse a setting that is not above 0 and finite, or not below a limit."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < below:
+        limit = "a finite number above 0" if math.isinf(below) else f"a number between 0 and {below:g}"
+        raise InputError(f"{name} is {value!r}; it must be {limit}")
 
 
 def per_sample(value: Tensor, x: Tensor) -> Tensor:
