@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from sparring import ThreatModel, apgd, apgd_t, fgsm, mi_fgsm, pgd, r_fgsm
-from sparring.attacks.halving import checkpoints
+from sparring.attacks.climb import Climb
+from sparring.attacks.halving import Halving, checkpoints
 from sparring.errors import InputError, ModelError
 from sparring.models import MLP, Linear
 from sparring.objectives import cross_entropy, dlr, lead, margin, succeeded
@@ -144,6 +145,21 @@ def test_restarts_in_one_batch_are_restarts(attack, norm):
     torch.testing.assert_close(1e6 * result.success + result.objective, keys.amax(0))
 
 
+def test_every_class_is_tried_from_every_start():
+    """Two classes and two restarts are four lanes, no two of them alike, and each as if it ran by itself."""
+    model, x, y = bent_case()
+    threat, spy, starts = ThreatModel("linf", 0.1), Spy(model), torch.Generator().manual_seed(7)
+    apgd_t(spy, x, y, threat, top=2, steps=5, restarts=2, objective=lead, generator=starts)
+    ranked = model(x).scatter(1, y[:, None], float("-inf")).topk(2).indices
+    lanes = spy.asked[6].reshape(4, 8, 12)
+    for column in range(2):
+        starts = torch.Generator().manual_seed(7)
+        for restart in range(2):
+            alone = Spy(model)
+            apgd(alone, x, y, threat, targets=ranked[:, column], steps=5, objective=lead, generator=starts)
+            torch.testing.assert_close(lanes[2 * column + restart], alone.asked[5])
+
+
 @norms
 @pytest.mark.parametrize("attack", [apgd, apgd_t])
 def test_samples_that_are_done_leave_the_batch_and_nothing_is_lost(attack, norm):
@@ -179,6 +195,23 @@ def test_apgd_reviews_its_steps_where_the_paper_says():
     assert checkpoints(100) == [22, 41, 57, 70, 80, 87, 93, 99]
     assert checkpoints(20) == [5, 9, 12, 14, 16, 18, 19, 20]
     assert checkpoints(1) == [1]
+
+
+def test_steps_are_halved_on_either_of_two_grounds():
+    """Too few rises, or no new height since the last review, unless the length was changed at that one."""
+    x, flat = torch.full((3, 2), 0.5), torch.zeros(3)
+    climb = Climb(x, torch.full((3,), 0.1), torch.arange(3), x, x, x, flat, x, x, flat)
+    pace = Halving(climb, ThreatModel("linf", 0.1), steps=10)
+    assert pace.checkpoints[:2] == [3, 5]
+    higher = climb._replace(point=x + 0.1, highest=torch.tensor([1.0, 0.0, 1.0]))
+    rising = torch.tensor([True, True, False])
+    for step in range(1, 4):
+        reviewed = pace.review(higher, step, rising)
+    torch.testing.assert_close(pace.length, torch.tensor([0.2, 0.1, 0.1]))
+    assert torch.equal(reviewed.point, torch.stack([x[0] + 0.1, x[1], x[2]]))
+    for step in range(4, 6):
+        pace.review(higher, step, torch.ones(3, dtype=torch.bool))
+    torch.testing.assert_close(pace.length, torch.tensor([0.1, 0.1, 0.1]))
 
 
 def climb_as_written(function, x, start, eps, steps):
@@ -264,6 +297,22 @@ def test_r_fgsm_steps_from_its_start_as_far_as_it_is_told():
     (gradient,) = torch.autograd.grad(cross_entropy(model(point), y).sum(), point)
     expected = (start + length[:, None] * gradient.sign()).clamp(x - 0.1, x + 0.1).clamp(0, 1)
     torch.testing.assert_close(stepped, expected, atol=1e-12, rtol=0)
+
+
+def test_r_fgsm_keeps_its_start_where_the_step_makes_it_worse():
+    """A hill in the way: the step leads over its top and down again; one sample climbs, the others stay."""
+    x = torch.full((3, 4), 0.5, dtype=torch.float64)
+    tops = torch.tensor([0.5, 0.5, 1.0], dtype=torch.float64)
+
+    def hill(z):
+        height = -(z.sum(1) - 4 * tops).square()
+        return torch.stack([torch.zeros_like(height), height], dim=1)
+
+    spy = Spy(nn.Identity())
+    spy.forward = lambda z: spy.asked.append(z.detach().clone()) or hill(z)
+    result = r_fgsm(spy, x, torch.zeros(3, dtype=torch.int64), ThreatModel("linf", 0.2), objective=margin)
+    start, stepped = spy.asked
+    assert torch.equal(result.x_adv, torch.stack([start[0], start[1], stepped[2]]))
 
 
 @pytest.mark.parametrize(
