@@ -102,7 +102,7 @@ def test_the_unit_of_x_does_not_matter(attack, norm):
     """Pixels from 0 to 255, and tiny ones, give the same distances in their own unit."""
     model, x, y = linear_case()
     expected = run(attack, model, x, y, ThreatModel(norm, math.inf)).distance
-    for unit in (255.0, 1e-3):
+    for unit in (255.0, 1e-7):
         scaled = Normalized(model, mean=0.0, std=unit).double().eval()
         found = run(attack, scaled, unit * x, y, ThreatModel(norm, math.inf, (0.0, unit))).distance
         torch.testing.assert_close(found / unit, expected, rtol=1e-2, atol=0)
@@ -190,6 +190,38 @@ def test_attacks_that_go_on_searching_come_nearer_than_deepfool(attack):
     best = torch.stack(list(found.values())).amin(0)
     assert found[attack].mean() < first.mean()
     assert found[attack].median() <= 1.05 * best.median()
+
+
+@pytest.mark.parametrize("overshoot", [0.02, 0.5])
+def test_deepfool_goes_beyond_the_boundary_by_its_overshoot(overshoot):
+    """On a linear model without bounds that is all there is to its distance."""
+    model, x, y = linear_case()
+    threat = ThreatModel("l2", math.inf, WIDE)
+    result = deepfool(model, x, y, threat, overshoot=overshoot)
+    least = least_distances(model, x, y, "l2", WIDE)
+    torch.testing.assert_close(result.distance, (1 + overshoot) * least)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_deepfool_leaves_out_a_class_that_the_bounds_put_out_of_reach(norm):
+    """The boundary to class 1 would be near, were it not for the bounds; that to class 2 is far, and can be had."""
+    weight = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    bias = torch.tensor([0.0, -1.1, -0.5], dtype=torch.float64)
+    x = torch.tensor([[0.9, 0.0]], dtype=torch.float64)
+    y = torch.tensor([0])
+    result = deepfool(lambda z: z @ weight.T + bias, x, y, ThreatModel(norm, math.inf))
+    assert result.success.all()
+    assert result.x_adv.tolist() == [pytest.approx([0.9, 0.51])]
+    assert result.forwards == 2
+
+
+@pytest.mark.parametrize(("attack", "norm"), [(ddn, "l2"), (fmn, "linf"), (fmn, "l2"), (fmn, "l1")])
+def test_the_search_keeps_to_eps(attack, norm):
+    """No query is spent on a point that wouldn't count."""
+    model, x, y = linear_case()
+    threat, asked = ThreatModel(norm, 0.5 * least_distances(model, x, y, norm, (0.0, 1.0))), []
+    run(attack, lambda z: (asked.append(z.detach().clone()), model(z))[1], x, y, threat)
+    assert all(threat.contains(point, x, tol=1e-9).all() for point in asked)
 
 
 def test_ddn_takes_the_objective_of_its_paper():

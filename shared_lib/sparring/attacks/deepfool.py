@@ -70,7 +70,7 @@ def deepfool(
             here = x_adv.flatten(1).to(box.x.dtype) - box.x
             low, high = box.low - here, box.high - here
             step = _shortest_step(leads, slopes.flatten(2).to(here.dtype), low, high, least, threat.norm)
-            total = torch.where(done.unsqueeze(1), total, total + step)
+            total = total + step
             # What is done stays where it is, so that a sample's end doesn't depend on its batch.
             ahead = land(((1 + overshoot) * total).clamp(box.low, box.high), x, threat.bounds)
             x_adv = torch.where(per_sample(done, x), x_adv, ahead)
