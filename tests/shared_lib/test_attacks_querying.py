@@ -119,6 +119,16 @@ def test_each_samples_queries_are_counted_exactly(attack):
         assert len(model.calls[-1]) == len(stubborn)
 
 
+@pytest.mark.parametrize("attack", [square, simba])
+@pytest.mark.parametrize("budget", range(2, 9))
+def test_a_search_ends_with_its_last_query(attack, budget):
+    """Even if that comes between a step up and a step down."""
+    inner, _, x, y = linear_case(8, (1, 5, 5))
+    model = Counter(inner)
+    result = attack(model, x, y, ThreatModel("linf", 1e-4), max_queries=budget)
+    assert result.queries.tolist() == [budget] * 8 == [len(own) for own in model.points_of(x)]
+
+
 @everyone
 def test_no_query_is_spent_where_there_is_nothing_to_gain(attack):
     """A sample with eps 0 has no other point than x."""
@@ -220,7 +230,8 @@ def test_an_estimate_does_not_depend_on_how_much_is_asked_at_once(attack, monkey
 @everyone
 def test_nan_on_the_way_is_no_success(attack):
     """A model that breaks down away from x has not been fooled."""
-    inner, _, x, y = linear_case(3, (1, 5, 5))
+    inner, _, x, y = linear_case(6, (1, 5, 5), classes=3)
+    assert y.any()  # argmax takes NaN for class 0, so only the others could pass for fooled
 
     def fragile(z):
         moved = (
