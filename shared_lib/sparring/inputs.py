@@ -1,5 +1,6 @@
 """Checks on what a caller hands over; each error names the value, the limit and the remedy."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -132,6 +133,19 @@ def check_logits(logits: object, samples: int) -> int:
             "wrap it in a module that returns that"
         )
     return logits.shape[1]
+
+
+def check_count(name: str, value: int, least: int) -> None:
+    """Refuse what is no whole number, or one below the least."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(f"{name} is {value!r}; it must be a whole number, {least} or more")
+
+
+def check_positive(name: str, value: float, below: float = math.inf) -> None:
+    """Refuse a setting that is not above 0 and finite, or not below a limit."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < below:
+        limit = "a finite number above 0" if math.isinf(below) else f"a number between 0 and {below:g}"
+        raise InputError(f"{name} is {value!r}; it must be {limit}")
 
 
 def _short(dtype: torch.dtype) -> str:

@@ -3,14 +3,13 @@
 import torch
 from torch import Tensor
 
-from sparring.attacks.ascent import check_count
 from sparring.attacks.climb import Climb, climb
 from sparring.attacks.halving import Halving
 from sparring.attacks.lanes import random_starts, repeated, settle
 from sparring.attacks.query import Answer, Query, attacking, nothing_to_do
 from sparring.attacks.result import AttackResult
 from sparring.attacks.sparse import Sparse
-from sparring.inputs import Model
+from sparring.inputs import Model, check_count
 from sparring.objectives import Objective, cross_entropy
 from sparring.threat import ThreatModel
 

@@ -4,11 +4,10 @@ import torch
 from torch import Tensor
 
 from sparring.attacks.apgd import search
-from sparring.attacks.ascent import check_count
 from sparring.attacks.lanes import random_starts, settle
 from sparring.attacks.query import attacking, nothing_to_do
 from sparring.attacks.result import AttackResult
-from sparring.inputs import Model
+from sparring.inputs import Model, check_count
 from sparring.objectives import Objective, dlr
 from sparring.threat import ThreatModel
 

@@ -50,9 +50,3 @@ def step_lengths(step_size: float | Tensor | None, threat: ThreatModel, x: Tenso
     if not bool((lengths.isfinite() & (lengths > 0)).all()):
         raise InputError(f"step_size is {step_size}; it must be finite and above 0, in the units of x")
     return lengths.expand(len(x)).unsqueeze(1)
-
-
-def check_count(name: str, value: int, least: int) -> None:
-    """Refuse what is no whole number, or one below the least."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InputError(f"{name} is {value!r}; it must be a whole number, {least} or more")

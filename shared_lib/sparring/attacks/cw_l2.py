@@ -8,15 +8,13 @@ from torch import Tensor
 from sparring.attacks.nearest import (
     Nearest,
     annealed,
-    check_count,
     check_norm,
-    check_positive,
     reach,
     to_boundary,
 )
 from sparring.attacks.query import attacking, nothing_to_do
 from sparring.attacks.result import AttackResult
-from sparring.inputs import Model
+from sparring.inputs import Model, check_count, check_positive
 from sparring.objectives import margin
 from sparring.projections import frame, land, norms
 from sparring.threat import ThreatModel

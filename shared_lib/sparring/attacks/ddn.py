@@ -8,16 +8,14 @@ from torch import Tensor
 from sparring.attacks.nearest import (
     Nearest,
     annealed,
-    check_count,
     check_norm,
-    check_positive,
     direction,
     reach,
     to_boundary,
 )
 from sparring.attacks.query import attacking, nothing_to_do
 from sparring.attacks.result import AttackResult
-from sparring.inputs import Model
+from sparring.inputs import Model, check_count, check_positive
 from sparring.objectives import Objective, margin
 from sparring.projections import frame, land, stretch_to_radius
 from sparring.threat import ThreatModel

@@ -6,16 +6,14 @@ from torch import Tensor
 from sparring.attacks.nearest import (
     DUAL,
     Nearest,
-    check_count,
     check_norm,
-    check_positive,
     least_step,
     per_sample,
     to_plane,
 )
 from sparring.attacks.query import attacking, nothing_to_do
 from sparring.attacks.result import AttackResult
-from sparring.inputs import Model
+from sparring.inputs import Model, check_count, check_positive
 from sparring.objectives import margin
 from sparring.projections import frame, land, norms
 from sparring.threat import ThreatModel

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sparring.attacks.ascent import ascend, check_count, step_lengths
+from sparring.attacks.ascent import ascend, step_lengths
 from sparring.attacks.hunt import Hunt, check_budget
 from sparring.errors import InputError
+from sparring.inputs import check_count
 from sparring.projections import PROJECTIONS
 from sparring.threat import ThreatModel
 

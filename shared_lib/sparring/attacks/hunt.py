@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from sparring.attacks.ascent import check_count
 from sparring.attacks.query import Answer, Query
 from sparring.attacks.result import AttackResult
 from sparring.errors import InputError
+from sparring.inputs import check_count
 from sparring.randomness import draw_seed, given_or_zero, uniform
 from sparring.threat import ThreatModel
 

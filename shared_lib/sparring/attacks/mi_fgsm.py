@@ -5,11 +5,11 @@ import math
 import torch
 from torch import Tensor
 
-from sparring.attacks.ascent import ascend, better, check_count, step_lengths
+from sparring.attacks.ascent import ascend, better, step_lengths
 from sparring.attacks.query import attacking, nothing_to_do, report
 from sparring.attacks.result import AttackResult
 from sparring.errors import InputError
-from sparring.inputs import Model
+from sparring.inputs import Model, check_count
 from sparring.objectives import Objective, cross_entropy
 from sparring.projections import PROJECTIONS
 from sparring.threat import ThreatModel

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sparring.attacks.query import Answer, Query
 from sparring.attacks.result import AttackResult
-from sparring.errors import InputError, ThreatError
+from sparring.errors import ThreatError
 from sparring.projections import exact_dtype, frame, norms
 from sparring.threat import ThreatModel
 
@@ -58,19 +58,6 @@ def check_norm(attack: str, threat: ThreatModel, known: tuple[str, ...], instead
         raise ThreatError(
             f"{attack} has no {threat.norm}, only {' and '.join(known)}; for {threat.norm} use {instead}"
         )
-
-
-def check_count(name: str, value: int, least: int) -> None:
-    """Refuse a count that is no whole number, or too small."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InputError(f"{name} is {value!r}; it must be a whole number, {least} or more")
-
-
-def check_positive(name: str, value: float, below: float = math.inf) -> None:
-    """Refuse a setting that is not above 0 and finite, or not below a limit."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < below:
-        limit = "a finite number above 0" if math.isinf(below) else f"a number between 0 and {below:g}"
-        raise InputError(f"{name} is {value!r}; it must be {limit}")
 
 
 def per_sample(value: Tensor, x: Tensor) -> Tensor:

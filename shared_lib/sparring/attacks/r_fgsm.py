@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from sparring.attacks.ascent import ascend, better, check_count, step_lengths
+from sparring.attacks.ascent import ascend, better, step_lengths
 from sparring.attacks.lanes import random_starts, repeated, settle
 from sparring.attacks.query import attacking, nothing_to_do
 from sparring.attacks.result import AttackResult
-from sparring.inputs import Model
+from sparring.inputs import Model, check_count
 from sparring.objectives import Objective, cross_entropy
 from sparring.projections import PROJECTIONS
 from sparring.threat import ThreatModel
