@@ -10,6 +10,10 @@ import torch
 from sparring_grader import wire
 from sparring_grader.wire import Handle, Oracle
 
+# What a question may cost the grader: its size, and how many answers' graphs are kept for their gradients.
+MAX_QUESTION = 16 << 20
+KEPT_ANSWERS = 16
+
 
 class References:
     """The references of one call: white-box models and oracles that go in, handles that come back."""
@@ -57,21 +61,25 @@ class References:
                 if len(answers) >= oracle.max_calls:
                     message = f"{oracle.name} may be called {oracle.max_calls} times, and it was"
                     return {"op": "spent", "message": message}, {}
+                _refuse_too_large(oracle, [*args, *kwargs.values()])
                 value, kept = _query(oracle, args, kwargs)
                 answers.append(kept)
+                if len(answers) > KEPT_ANSWERS:
+                    answers[-KEPT_ANSWERS - 1] = None
                 position = len(answers) - 1
             encoder = wire.Encoder()
             return {"op": "answer", "value": encoder.value(value), "number": position}, encoder.tensors
-        except (
-            wire.WireError,
-            wire.CannotCross,
-            KeyError,
-            TypeError,
-            ValueError,
-            RuntimeError,
-            IndexError,
-        ) as error:
+        except Exception as error:  # noqa: BLE001 - a question may be anything; the other side waits for an answer
             return {"op": "refused", "message": f"{type(error).__name__}: {str(error)[:500]}"}, {}
+
+
+def _refuse_too_large(oracle: Oracle, values: list[Any]) -> None:
+    size = sum(value.numel() * value.element_size() for value in values if isinstance(value, torch.Tensor))
+    if size > MAX_QUESTION:
+        raise ValueError(
+            f"{oracle.name} was asked about {size >> 20} MiB at once, and the limit is {MAX_QUESTION >> 20} MiB; "
+            "ask in smaller batches"
+        )
 
 
 def _query(oracle: Oracle, args: list[Any], kwargs: dict[str, Any]) -> tuple[Any, Any]:
@@ -87,6 +95,10 @@ def _query(oracle: Oracle, args: list[Any], kwargs: dict[str, Any]) -> tuple[Any
 def _gradient(oracle: Oracle, answers: list[Any], position: Any, upstream: Any) -> torch.Tensor:
     if not oracle.gradient:
         raise ValueError(f"{oracle.name} is a black box: it answers, and gives no gradient")
+    if answers[position] is None:
+        raise ValueError(
+            f"{oracle.name} keeps its last {KEPT_ANSWERS} answers for gradients; call backward sooner after the call"
+        )
     leaf, value = answers[position]
     gradient: torch.Tensor = torch.autograd.grad(value, leaf, upstream.to(value.dtype), retain_graph=True)[0]
     return gradient

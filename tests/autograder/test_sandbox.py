@@ -246,6 +246,35 @@ def test_a_gradient_crosses_only_from_an_oracle_that_allows_it(session):
         session.call("slope", [Oracle(lambda t: t**3), x], {})
 
 
+@pytest.mark.parametrize(
+    "question", ["'text'", "None", "{}", "[[1.0]]", "torch.zeros(3, dtype=torch.int64)", "torch.zeros(0)"]
+)
+def test_a_question_that_makes_no_sense_is_refused_and_the_next_call_gets_its_own_answer(session, question):
+    """An oracle that can't answer says so to the learner's code; nothing is left over for a later call to read."""
+    session.run(f"import torch\ndef odd(f):\n    return f({question})\ndef fine():\n    return 'mine'")
+    square = Oracle(lambda x: x.detach() @ torch.ones(4, 2), gradient=True)
+    with pytest.raises(CheckFailed, match="odd raised"):
+        session.call("odd", [square], {})
+    assert session.call("fine", [], {}).value == "mine"
+
+
+def test_a_question_of_too_many_bytes_is_refused(session):
+    session.run("import torch\ndef ask(f):\n    return f(torch.zeros(20 << 18))")
+    with pytest.raises(CheckFailed, match="limit is 16 MiB"):
+        session.call("ask", [Oracle(lambda x: x)], {})
+
+
+def test_gradients_are_kept_for_the_last_answers_only(session):
+    session.run(
+        "import torch\ndef late(f, n):\n    x = torch.ones(2, requires_grad=True)\n    first = f(x)\n"
+        "    for _ in range(n):\n        f(x)\n    first.sum().backward()\n    return x.grad"
+    )
+    oracle = Oracle(lambda x: 3 * x, gradient=True)
+    assert torch.equal(session.call("late", [oracle, 3], {}).value, torch.full((2,), 3.0))
+    with pytest.raises(CheckFailed, match="keeps its last 16 answers"):
+        session.call("late", [oracle, 16], {})
+
+
 def test_an_object_that_can_not_cross_stays_behind_and_is_called_there(session):
     session.run(
         "class Box:\n    def __init__(self, v):\n        self.v = v\n    def get(self):\n        return self.v"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import resource
 import signal
 import socket
@@ -128,8 +130,10 @@ def limit(memory: int, processes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))
     resource.setrlimit(resource.RLIMIT_FSIZE, (256 << 20, 256 << 20))
+    # Before Linux 5.14 this counts all processes of the user, outside the wall as well; the watch counts there.
+    kernel = tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
     _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
-    if hard == resource.RLIM_INFINITY or hard > processes:
+    if kernel >= (5, 14) and (hard == resource.RLIM_INFINITY or hard > processes):
         resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
 
 
