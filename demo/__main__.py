@@ -14,9 +14,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from demo.classroom import HandedIn
 
 ROOT = Path(__file__).resolve().parents[1]
 LESSONS = ("01_tensors_and_autograd", "05_mlp_and_fgsm")
@@ -86,7 +90,7 @@ def run(*words: str, cwd: Path) -> None:
         sys.exit(result.returncode)
 
 
-def compare(console: Console, place: Path, handed: list) -> int:  # type: ignore[type-arg]
+def compare(console: Console, place: Path, handed: list[HandedIn]) -> int:
     """Print the table of marks and return how many submissions did not get what they must."""
     from demo.classroom import wrong
     from sparring_grader.record import Record
