@@ -34,7 +34,12 @@ from sparring_grader.wire import Handle
 
 
 class SessionEnded(Exception):
-    """The session is over before its time; the message says why, to the learner."""
+    """The session is over before its time; the message says why, to the learner.
+
+    `partial` is what the cell that was running had shown until then.
+    """
+
+    partial: Outputs | None = None
 
 
 class Session:
@@ -62,18 +67,18 @@ class Session:
     ) -> None:
         self._stack.close()
 
-    def run(self, source: str, *, seconds: float | None = None) -> tuple[Outputs, bool]:
+    def run(self, source: str) -> tuple[Outputs, bool]:
         """Run one cell; return what it showed and whether it raised or ran out of time.
 
         Raises:
             SessionEnded: the session can't go on; `partial` of the exception holds what was shown until then.
         """
         outputs = Outputs(self.limits.cell_output)
-        allowed = self.limits.cell_seconds if seconds is None else seconds
+        allowed = self.limits.cell_seconds
         try:
             reply, _ = self._ask({"op": "run", "source": source}, {}, allowed, outputs)
         except SessionEnded as error:
-            error.partial = outputs  # type: ignore[attr-defined]
+            error.partial = outputs
             raise
         if reply["op"] == "timeout":
             outputs.error(

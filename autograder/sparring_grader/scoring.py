@@ -25,7 +25,7 @@ from sparring_grader.errors import SubmissionError
 from sparring_grader.outputs import Outputs
 from sparring_grader.record import CheckResult, ExerciseScore, QuestionState, Record
 from sparring_grader.sandbox import Session, SessionEnded
-from sparring_grader.submission import grade_id, is_solution, rebuild
+from sparring_grader.submission import ADDED, grade_id, is_solution, rebuild
 from sparring_grader.wall import Limits
 from sparring_grader.wire import CannotCross
 
@@ -96,6 +96,8 @@ def score(submission: bytes, job: Job) -> Graded:
     with Session(job.limits, unsandboxed=job.unsandboxed) as session:
         for cell in notebook.cells:
             runner.take(session, cell)
+            if cell.cell_type != "code" and (is_solution(cell) or cell.id.startswith(ADDED)):
+                cell.source = feedback.inert_markdown(cell.source)
         wall = session.wall
     record = Record(
         lesson=job.lesson,
@@ -206,7 +208,7 @@ class _Runner:
             outputs, raised = session.run(cell.source)
         except SessionEnded as error:
             self.trouble = str(error)
-            outputs, raised = getattr(error, "partial", Outputs(0)), True
+            outputs, raised = error.partial or Outputs(0), True
             outputs.error("SessionEnded", str(error))
         cell.outputs = feedback.clean_outputs(outputs.cells, OUTPUT_LIMIT)
         return raised

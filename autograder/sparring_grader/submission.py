@@ -17,6 +17,8 @@ from nbformat import NotebookNode, v4
 
 from sparring_grader.errors import SubmissionError
 
+# How the ids of cells begin that a learner added; no cell of a master has such an id.
+ADDED = "added-"
 MAX_BYTES = 20 << 20
 MAX_CELLS = 1000
 MAX_SOURCE = 1 << 20
@@ -87,7 +89,7 @@ def rebuild(master: NotebookNode, submitted: bytes) -> Rebuilt:
             notebook.cells.append(cell)
         for extra in added.get(index, []):
             count += 1
-            notebook.cells.append(_new(extra, f"added-{count}"))
+            notebook.cells.append(_new(extra, f"{ADDED}{count}"))
     if count:
         notes.append(f"{count} cell{'s' if count > 1 else ''} of your own kept, in place")
     return Rebuilt(notebook, tuple(notes), frozenset(answered))

@@ -2,6 +2,7 @@
 
 import pytest
 from demo.cheats import CHEATS, cheated
+from nbformat import v4
 
 from sparring_grader.errors import LessonError, WallError
 from sparring_grader.record import Record
@@ -132,6 +133,16 @@ def test_questions_say_whether_they_were_answered(grade, doubling):
     assert not grade(work).record.questions[0].answered
     work.cells[-1].source = "Because."
     assert grade(work).record.questions[0].answered
+
+
+def test_markup_in_a_learners_text_is_text_in_the_graded_notebook(grade, doubling):
+    """An answer and an added cell can run nothing, whatever shows the notebook; the lesson's own text stays."""
+    work = doubling.solved()
+    work.cells[-1].source = "Because <img src=x onerror=alert(1)>"
+    work.cells.insert(1, v4.new_markdown_cell("<script>alert(2)</script>"))
+    texts = [cell.source for cell in grade(work).notebook.cells if cell.cell_type == "markdown"]
+    assert "Because < img src=x onerror=alert(1)>" in texts
+    assert "< script>alert(2)< /script>" in texts
 
 
 def test_a_record_comes_back_from_json_equal(grade, doubling):

@@ -127,7 +127,6 @@ class Shell(InteractiveShell):  # type: ignore[misc]
         config.InteractiveShell.colors = "nocolor"
         config.InteractiveShell.cache_size = 0
         super().__init__(config=config, **kwargs)
-        self._count = 0
 
     def attach(self, channel: Channel) -> None:
         """Send outputs to `channel`, answer `input()` as a notebook without a person does, and heed the alarm."""
